@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+from scipy.signal import correlate2d
+
+from tinycodec import check_gradients
+from tinycodec.layers import (Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential, conv, conv_adjoint,
+                              conv_weight_gradient, fold, same_padding, unfold)
+
+GEOMETRIES = [(height, width, kernel, stride)
+              for height, width in [(8, 8), (7, 9), (5, 6), (1, 3)]
+              for kernel, stride in [(5, 2), (3, 1), (4, 3), (1, 1), (2, 3)]]
+
+
+@pytest.mark.parametrize("size, kernel, stride, expected",
+                         [(28, 5, 2, (14, 1, 2)), (14, 5, 2, (7, 1, 2)), (7, 5, 2, (4, 2, 2)),
+                          (7, 3, 1, (7, 1, 1)), (6, 4, 1, (6, 1, 2)), (5, 2, 3, (2, 0, 0)), (6, 1, 2, (3, 0, 0))])
+def test_same_padding_is_tensorflows(size, kernel, stride, expected):
+    assert same_padding(size, kernel, stride) == expected
+
+
+@pytest.mark.parametrize("height, width, kernel, stride", GEOMETRIES)
+def test_convolution_agrees_with_scipy(height, width, kernel, stride, rng):
+    x = rng.normal(size=(height, 3, width, 2))
+    w = rng.normal(size=(4, kernel, kernel, 3))
+    pads = [same_padding(size, kernel, stride)[1:] for size in (height, width)]
+    padded = np.pad(x, (pads[0], (0, 0), pads[1], (0, 0)))
+    y = conv(x, w, stride)
+    for n in range(2):
+        for o in range(4):
+            expected = sum(correlate2d(padded[:, c, :, n], w[o, :, :, c], mode="valid") for c in range(3))
+            np.testing.assert_allclose(y[:, o, :, n], expected[::stride, ::stride], atol=1e-12)
+
+
+@pytest.mark.parametrize("height, width, kernel, stride", GEOMETRIES)
+def test_fold_is_the_adjoint_of_unfold(height, width, kernel, stride, rng):
+    x = rng.normal(size=(height, 3, width, 2))
+    s = unfold(x, kernel, stride)
+    z = rng.normal(size=s.shape)
+    assert np.vdot(s, z) == pytest.approx(np.vdot(x, fold(z, height, width, kernel, stride)))
+
+
+@pytest.mark.parametrize("height, width, kernel, stride", GEOMETRIES)
+def test_conv_adjoint_is_the_adjoint_of_conv(height, width, kernel, stride, rng):
+    x = rng.normal(size=(height, 3, width, 2))
+    w = rng.normal(size=(4, kernel, kernel, 3))
+    y = conv(x, w, stride)
+    z = rng.normal(size=y.shape)
+    assert np.vdot(y, z) == pytest.approx(np.vdot(x, conv_adjoint(z, w, stride, height, width)))
+
+
+@pytest.mark.parametrize("height, width, kernel, stride", GEOMETRIES)
+def test_conv_weight_gradient_is_the_adjoint_of_conv_in_w(height, width, kernel, stride, rng):
+    x = rng.normal(size=(height, 3, width, 2))
+    w = rng.normal(size=(4, kernel, kernel, 3))
+    y = conv(x, w, stride)
+    z = rng.normal(size=y.shape)
+    assert np.vdot(y, z) == pytest.approx(np.vdot(w, conv_weight_gradient(x, z, kernel, stride)))
+
+
+@pytest.mark.parametrize("layer, shape", [
+    (lambda r: Dense(5, 3, r), (5, 4)),
+    (lambda r: Conv2D(2, 3, 5, 2, r), (6, 2, 8, 2)),
+    (lambda r: Conv2D(2, 3, 3, 1, r), (5, 2, 4, 2)),
+    (lambda r: Conv2D(1, 2, 4, 3, r), (7, 1, 5, 1)),
+    (lambda r: ConvTranspose2D(3, 2, 5, 2, r), (3, 3, 4, 2)),
+    (lambda r: ConvTranspose2D(2, 1, 2, 3, r), (2, 2, 3, 1)),
+    (lambda r: LeakyReLU(0.2), (3, 2, 4, 5)),
+    (lambda r: Reshape(2, 3, 4), (24, 2)),
+    (lambda r: Sequential(Conv2D(1, 2, 3, 2, r), LeakyReLU(), Reshape(18), Dense(18, 2, r)), (5, 1, 5, 2)),
+])
+def test_gradients_of_every_layer_are_right(layer, shape, rng):
+    layer = layer(rng)
+    layer.params = {name: rng.normal(size=p.shape) for name, p in layer.params.items()}
+    check_gradients(layer, rng.normal(size=shape))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_transposed_convolution_multiplies_the_size_by_its_stride(stride, rng):
+    y, _ = ConvTranspose2D(2, 3, 5, stride, rng).forward(np.ones((4, 2, 6, 1)))
+    assert y.shape == (4 * stride, 3, 6 * stride, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_layers_keep_the_dtype(dtype, rng):
+    network = Sequential(Conv2D(1, 2, 5, 2, rng, dtype), LeakyReLU(), ConvTranspose2D(2, 1, 5, 2, rng, dtype),
+                         Reshape(16), Dense(16, 2, rng, dtype))
+    y, cache = network.forward(np.ones((4, 1, 4, 3), dtype))
+    dx, grads = network.backward(y, cache)
+    assert {y.dtype, dx.dtype, *(g.dtype for g in grads.values())} == {np.dtype(dtype)}
+
+
+def test_an_empty_batch_gives_an_empty_batch(rng):
+    network = Sequential(Conv2D(1, 2, 5, 2, rng), LeakyReLU(), ConvTranspose2D(2, 1, 5, 2, rng))
+    y, cache = network.forward(np.zeros((4, 1, 4, 0), np.float32))
+    dx, _ = network.backward(y, cache)
+    assert y.shape == dx.shape == (4, 1, 4, 0)
+
+
+def test_layers_keep_nothing_of_a_batch(rng):
+    network = Sequential(Conv2D(1, 2, 5, 2, rng), LeakyReLU(), Reshape(8), Dense(8, 2, rng))
+    x, other = rng.normal(size=(2, 4, 1, 4, 3))
+    y, cache = network.forward(x)
+    _, expected = network.backward(y, cache)
+    _, cache = network.forward(x)
+    network.forward(other)
+    _, grads = network.backward(y, cache)
+    for name in expected:
+        np.testing.assert_array_equal(grads[name], expected[name])
+
+
+def test_glorot_initialisation_keeps_the_variance_of_a_linear_layer(rng):
+    y, _ = Dense(500, 500, rng).forward(rng.normal(size=(500, 100)))
+    assert y.var() == pytest.approx(1, rel=0.05)
