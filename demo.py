@@ -1,0 +1,98 @@
+"""The guided tour: train a codec, compress real digits into a real file, decode it elsewhere.
+
+    python demo.py                  about three minutes on two cores
+    python demo.py --epochs 15      the reference's setting
+"""
+import argparse
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# One thread per matrix product, as the images are spread over the cores: see tinycodec.parallel.
+# NumPy reads this when it is first imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+
+import tinycodec as tc
+from tinycodec import figures
+from tinycodec.metrics import mean_absolute_error, psnr
+
+DECODE = """
+import sys, numpy, tinycodec
+model, stream, images = sys.argv[1:]
+with open(stream, "rb") as file:
+    numpy.save(images, tinycodec.Codec.load(model).decompress(file.read()))
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=5, help="passes over the training digits (default 5)")
+    parser.add_argument("--lmbda", type=float, default=2000, help="loss = rate + lmbda * distortion (default 2000)")
+    parser.add_argument("--latent-dims", type=int, default=50, help="number of latents (default 50)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order, noise and samples (default 0)")
+    parser.add_argument("--data", help="folder in MNIST's IDX layout (default: the embedded MNIST)")
+    parser.add_argument("--out", type=Path, default=Path("output"), help="folder to write to (default output/)")
+    args = parser.parse_args()
+    try:
+        tour(args)
+    except (OSError, ValueError, FloatingPointError) as error:
+        sys.exit(f"demo.py: {error}")
+
+
+def tour(args):
+    out = args.out
+    out.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(args.seed)
+    train_images, test_images = tc.load_mnist(args.data)
+    examples = test_images[:8]
+
+    print(f"1. Train on {len(train_images):,} images: rate + {args.lmbda:g} * distortion, "
+          f"{args.latent_dims} latents, {args.epochs} epochs.", flush=True)
+    codec = tc.Codec(args.latent_dims, args.seed)
+    untrained = tc.Codec(args.latent_dims, args.seed)
+    history = tc.train(codec, train_images, lmbda=args.lmbda, epochs=args.epochs, seed=args.seed)
+    model, stream, decoded_file = out / "model.npz", out / "test_images.tnyc", out / "decoded.npy"
+    codec.save(model)
+
+    print(f"2. Compress {len(test_images):,} test images into {stream}.", flush=True)
+    data = codec.compress(test_images)
+    stream.write_bytes(data)
+
+    print("3. Decode that file in another process, with only the file and the model.", flush=True)
+    subprocess.run([sys.executable, "-c", DECODE, model, stream, decoded_file], check=True,
+                   env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)})
+    decoded = np.load(decoded_file)
+    strings = codec.compress_each(test_images)
+    report(test_images, data, decoded, strings, codec.information_content(test_images))
+
+    print(f"\n4. Draw pictures into {out}.", flush=True)
+    for name, shown, title in (("before.png", untrained, "before training"), ("after.png", codec, "after training")):
+        s = shown.compress_each(examples)
+        figures.digits(out / name, examples, shown.decompress_each(s), s, title)
+    figures.latents(out / "latents.png", {"before training": untrained, "after training": codec}, test_images, rng)
+    figures.training_curves(out / "training.png", history, args.epochs)
+    figures.grid(out / "samples.png", codec.sample(60, rng), 12, "random bits, decoded")
+    figures.basis_walk(out / "basis.png", codec, test_images)
+
+
+def report(images, data, decoded, strings, bits):
+    n = len(images)
+    print(f"""
+   raw pixels                           {images.nbytes:10,} bytes
+   gzip                                 {len(gzip.compress(images.tobytes())):10,} bytes
+   tinycodec                            {len(data):10,} bytes
+
+   predicted (information content)      {bits.mean():10.3f} bits per image
+   in the file, header and all          {8 * len(data) / n:10.3f} bits per image
+   one string per image, whole bytes    {8 * np.mean([len(s) for s in strings]):10.3f} bits per image
+
+   mean absolute error                  {mean_absolute_error(images, decoded):10.5f} of full scale
+   PSNR                                 {psnr(images, decoded).mean():10.2f} dB""", flush=True)
+
+
+if __name__ == "__main__":
+    main()

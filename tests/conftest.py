@@ -1,0 +1,30 @@
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.parallel
+
+import numpy as np
+import pytest
+
+import tinycodec as tc
+
+
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "error")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1)
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    return tc.load_mnist()
+
+
+@pytest.fixture(scope="session")
+def codec(mnist):
+    """A codec trained for a few seconds; tests must not change it."""
+    codec = tc.Codec(latent_dims=20, seed=0)
+    tc.train(codec, mnist[0][:6000], lmbda=2000, epochs=2, progress=False)
+    return codec

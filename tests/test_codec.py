@@ -1,0 +1,185 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tinycodec as tc
+from tinycodec.metrics import mean_absolute_error, psnr
+
+
+@pytest.fixture(scope="module")
+def digits(mnist):
+    return mnist[1][:1000]
+
+
+@pytest.fixture(scope="module")
+def stream(codec, digits):
+    return codec.compress(digits)
+
+
+def through_rounding(codec, images):
+    return codec.synthesis(codec.dequantise(codec.quantise(codec.analysis(images))))
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 1000])
+def test_decoded_images_are_the_synthesis_of_rounded_latents(n, codec, digits):
+    decoded = codec.decompress(codec.compress(digits[:n]))
+    assert decoded.dtype == np.uint8 and decoded.shape == (n, 28, 28)
+    np.testing.assert_array_equal(decoded, through_rounding(codec, digits[:n]))
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 1000])
+def test_strings_decode_to_the_same_images_as_the_stream(n, codec, digits):
+    strings = codec.compress_each(digits[:n])
+    assert len(strings) == n
+    np.testing.assert_array_equal(codec.decompress_each(strings), through_rounding(codec, digits[:n]))
+
+
+def test_an_image_decodes_the_same_whatever_comes_with_it(codec, digits):
+    together = codec.decompress(codec.compress(digits[:300]))
+    for i in (0, 127, 128, 299):
+        np.testing.assert_array_equal(codec.decompress(codec.compress(digits[i:i + 1]))[0], together[i])
+
+
+def test_file_is_at_most_half_a_percent_over_the_information_content(codec, mnist):
+    bits = codec.information_content(mnist[1])
+    assert 1 < 8 * len(codec.compress(mnist[1])) / bits.sum() < 1.005
+
+
+def test_strings_cost_at_most_three_bits_more_than_the_information_content(codec, mnist):
+    bits = codec.information_content(mnist[1]).mean()
+    assert bits < 8 * np.mean([len(s) for s in codec.compress_each(mnist[1])]) < bits + 3
+
+
+def test_training_improves_the_decoded_images(codec, digits, stream):
+    untrained = tc.Codec(codec.latent_dims)
+    assert psnr(digits, codec.decompress(stream)).mean() > psnr(digits, through_rounding(untrained, digits)).mean() + 3
+
+
+def test_another_process_decodes_the_same_images(codec, digits, stream, tmp_path):
+    codec.save(tmp_path / "model.npz")
+    (tmp_path / "stream").write_bytes(stream)
+    script = ("import sys, numpy, tinycodec; d = sys.argv[1]; c = tinycodec.Codec.load(d + '/model.npz');"
+              "numpy.save(d + '/decoded.npy', c.decompress(open(d + '/stream', 'rb').read()))")
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script, tmp_path], check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "decoded.npy"), codec.decompress(stream))
+
+
+def test_quantisation_moves_a_latent_by_at_most_half(codec, digits):
+    y = codec.analysis(digits)
+    assert np.abs(codec.dequantise(codec.quantise(y)) - y).max() < 0.5 + 1e-5
+
+
+def test_latents_beyond_the_coders_range_are_clipped_not_lost(codec):
+    k = codec.quantise(np.full((1, codec.latent_dims), 1e9, np.float32))
+    assert (k == codec.limit).all()
+
+
+def test_samples_look_like_digits_in_brightness(codec, mnist, rng):
+    samples = codec.sample(500, rng)
+    assert samples.shape == (500, 28, 28) and samples.dtype == np.uint8
+    assert samples.mean() == pytest.approx(mnist[1].mean(), rel=0.3)
+
+
+def test_the_same_generator_draws_the_same_samples(codec):
+    a, b = (codec.sample(5, np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(a, b)
+
+
+def test_information_content_is_one_number_an_image_in_bits(codec, digits):
+    bits = codec.information_content(digits[:7])
+    assert bits.shape == (7,) and bits.dtype == np.float64 and (bits > 0).all()
+
+
+# --- files ---
+
+def test_saving_and_loading_gives_the_same_codec(codec, digits, stream, tmp_path):
+    codec.save(tmp_path / "model")
+    loaded = tc.Codec.load(tmp_path / "model")
+    assert loaded.compress(digits) == stream
+
+
+def test_pickled_objects_are_refused(tmp_path):
+    np.savez(tmp_path / "model.npz", **{"prior.mu": np.array([{}], dtype=object)})
+    with pytest.raises(ValueError, match="not a model that tinycodec saved"):
+        tc.Codec.load(tmp_path / "model.npz")
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\3\4 not really", b"\x93NUMPY", b"text"])
+def test_other_files_are_no_models(data, tmp_path):
+    (tmp_path / "model.npz").write_bytes(data)
+    with pytest.raises(ValueError, match="model.npz: not a model"):
+        tc.Codec.load(tmp_path / "model.npz")
+
+
+def test_a_missing_model_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="model.npz"):
+        tc.Codec.load(tmp_path / "model.npz")
+
+
+@pytest.mark.parametrize("change", [lambda p: p[..., :-1], lambda p: p.astype(np.float64), lambda p: p * np.nan])
+def test_a_model_with_a_wrong_array_names_it(change, codec, tmp_path):
+    np.savez(tmp_path / "model.npz", **(codec.params | {"g_s.0.w": change(codec.params["g_s.0.w"])}))
+    with pytest.raises(ValueError, match=r"expected g_s.0.w to be finite float32 \(500, 20\)"):
+        tc.Codec.load(tmp_path / "model.npz")
+
+
+def test_a_model_with_a_missing_array_names_it(codec, tmp_path):
+    params = codec.params
+    del params["g_a.5.b"]
+    np.savez(tmp_path / "model.npz", **params)
+    with pytest.raises(ValueError, match="expected g_a.5.b"):
+        tc.Codec.load(tmp_path / "model.npz")
+
+
+# --- errors ---
+
+@pytest.mark.parametrize("name", ["prior.log_sigma", "g_s.7.w"])
+def test_a_stream_of_another_model_is_refused(name, codec, stream):
+    other = tc.Codec(codec.latent_dims)
+    for key, p in codec.params.items():
+        other.params[key][...] = p
+    other.params[name].flat[0] += 1e-3
+    with pytest.raises(ValueError, match="written with model"):
+        other.decompress(stream)
+
+
+def test_truncated_and_altered_streams_are_refused(codec, stream):
+    for data in (stream[:-1], stream[:500], stream[:300] + b"!" + stream[301:], stream + b"\0"):
+        with pytest.raises(ValueError, match="truncated or altered"):
+            codec.decompress(data)
+
+
+def test_a_string_with_bytes_added_is_refused(codec, digits):
+    string, = codec.compress_each(digits[:1])
+    with pytest.raises(ValueError, match="string 1 was not written by compress_each"):
+        codec.decompress_each([string, string + b"\0"])
+
+
+@pytest.mark.parametrize("images, got", [
+    (np.zeros((28, 28), np.uint8), r"uint8 \(28, 28\)"), (np.zeros((2, 28, 28)), r"float64 \(2, 28, 28\)"),
+    (np.zeros((2, 32, 32), np.uint8), r"uint8 \(2, 32, 32\)"), ([], r"float64 \(0,\)")])
+@pytest.mark.parametrize("method", ["compress", "compress_each", "analysis", "information_content"])
+def test_wrong_images_are_an_error_that_says_what_came(method, images, got, codec):
+    with pytest.raises(ValueError, match=rf"expected images as uint8 \(n, 28, 28\), got {got}"):
+        getattr(codec, method)(images)
+
+
+def test_wrong_latents_are_an_error(codec):
+    with pytest.raises(ValueError, match=r"expected latents of shape \(n, 20\), got float64 \(3, 21\)"):
+        codec.synthesis(np.zeros((3, 21)))
+
+
+@pytest.mark.parametrize("latent_dims", [0, -1, 2.5, "50", 10**9])
+def test_wrong_latent_dims_are_an_error(latent_dims):
+    with pytest.raises(ValueError, match="expected latent_dims"):
+        tc.Codec(latent_dims=latent_dims)
+
+
+# --- metrics ---
+
+def test_psnr_of_a_known_error():
+    images = np.full((1, 28, 28), 100, np.uint8)
+    assert psnr(images, images + np.uint8(51)) == pytest.approx(-20 * np.log10(0.2))
+    assert mean_absolute_error(images, images + np.uint8(51)) == pytest.approx(0.2)

@@ -1,0 +1,27 @@
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tinycodec
+
+MODULES = [module.name for module in pkgutil.walk_packages(tinycodec.__path__, "tinycodec.")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_are_true(name):
+    assert doctest.testmod(importlib.import_module(name), extraglobs={"np": np}).failed == 0
+
+
+@pytest.mark.parametrize("name", tinycodec.__all__)
+def test_everything_public_is_documented(name):
+    assert getattr(tinycodec, name).__doc__
+
+
+def test_importing_the_package_does_not_import_matplotlib():
+    script = "import sys, tinycodec; sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)

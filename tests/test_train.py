@@ -1,0 +1,172 @@
+import numpy as np
+import pytest
+
+import tinycodec as tc
+from tinycodec import check_gradients
+from tinycodec.codec import as_pixels
+from tinycodec.entropy import NoisyGaussian
+from tinycodec.layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
+from tinycodec.train import Adam, loss_and_gradients
+
+
+class SmallCodec:
+    """The codec's structure on 4×4 images, small enough to check every gradient."""
+
+    def __init__(self, rng):
+        self.g_a = Sequential(Conv2D(1, 2, 5, 2, rng), LeakyReLU(), Reshape(8), Dense(8, 3, rng))
+        self.g_s = Sequential(Dense(3, 8, rng), LeakyReLU(), Reshape(2, 2, 2), ConvTranspose2D(2, 1, 5, 2, rng),
+                              LeakyReLU())
+        self.prior = NoisyGaussian(3)
+        self.parts = {"g_a": self.g_a, "g_s": self.g_s, "prior": self.prior}
+
+
+class LossLayer:
+    """The training loss as a layer without input, for `check_gradients` of all its parameters."""
+
+    def __init__(self, codec, *arguments):
+        self.codec, self.arguments = codec, arguments
+
+    @property
+    def params(self):
+        return {f"{part}.{name}": p for part, layer in self.codec.parts.items() for name, p in layer.params.items()}
+
+    @params.setter
+    def params(self, params):
+        for part, layer in self.codec.parts.items():
+            layer.params = {name: params[f"{part}.{name}"] for name in layer.params}
+
+    def forward(self, x):
+        (loss, _, _), grads = loss_and_gradients(self.codec, *self.arguments)
+        return np.array(loss), (x, grads)
+
+    def backward(self, dy, cache):
+        x, grads = cache
+        return np.zeros_like(x), {name: dy * g for name, g in grads.items()}
+
+
+@pytest.mark.parametrize("distortion", ["mae", "mse"])
+def test_gradients_of_the_whole_loss_are_right(distortion, rng):
+    x, noise = rng.random((4, 1, 4, 3)), rng.uniform(-0.5, 0.5, (3, 3))
+    check_gradients(LossLayer(SmallCodec(rng), x, noise, 10.0, distortion), np.zeros(0))
+
+
+def test_gradient_of_the_whole_loss_at_full_size_is_right_in_a_random_direction(mnist, rng):
+    codec = tc.Codec(latent_dims=5)
+    loss = LossLayer(codec, as_pixels(mnist[0][:2]).astype(float), rng.uniform(-0.5, 0.5, (5, 2)), 100.0, "mae")
+    # Added noise moves biases off 0, where black pixels would put leaky ReLUs right on their kink.
+    loss.params = {name: p + 0.01 * rng.normal(size=p.shape) for name, p in loss.params.items()}
+    direction = {name: rng.normal(size=p.shape) for name, p in loss.params.items()}
+    _, (_, grads) = loss.forward(np.zeros(0))
+
+    def loss_at(h):
+        for name, p in loss.params.items():
+            p += h * direction[name]
+        value, _ = loss.forward(np.zeros(0))
+        for name, p in loss.params.items():
+            p -= h * direction[name]
+        return value
+
+    numeric = (loss_at(1e-7) - loss_at(-1e-7)) / 2e-7
+    assert sum(np.vdot(direction[name], g) for name, g in grads.items()) == pytest.approx(numeric, rel=1e-6)
+
+
+def test_shards_of_a_batch_add_up_to_the_batch(mnist, rng):
+    codec, x, noise = tc.Codec(latent_dims=5), as_pixels(mnist[0][:7]), rng.uniform(-0.5, 0.5, (5, 7)).astype(np.float32)
+    terms, grads = loss_and_gradients(codec, x, noise, 100)
+    (terms_a, a), (terms_b, b) = (loss_and_gradients(codec, x[..., part], noise[:, part], 100, batch=7)
+                                  for part in (slice(0, 3), slice(3, 7)))
+    np.testing.assert_allclose(np.add(terms_a, terms_b), terms, rtol=1e-5)
+    for name, g in grads.items():
+        np.testing.assert_allclose(a[name] + b[name], g, atol=1e-5 * np.abs(g).max())
+
+
+def test_adam_is_algorithm_1_of_the_paper(rng):
+    p, expected = rng.normal(size=(2, 1)) * np.ones((2, 100_000)), None
+    expected, m, v = p.copy(), 0, 0
+    adam = Adam({"p": p})
+    for t in range(1, 4):
+        shards = rng.normal(size=(2, *p.shape))
+        adam.update([{"p": g} for g in shards], 0.01, lambda function, items: [function(i) for i in items])
+        g = shards.sum(axis=0)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        # The paper's ε after its reordering: ε̂ = ε √(1 − β₂ᵗ).
+        expected -= 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-7 / np.sqrt(1 - 0.999**t))
+        np.testing.assert_allclose(p, expected, rtol=1e-12)
+
+
+def train_a_little(mnist, seed=0, **options):
+    codec = tc.Codec(latent_dims=5)
+    history = tc.train(codec, mnist[0][:300], lmbda=1000, epochs=2, seed=seed, progress=False, **options)
+    return codec, history
+
+
+def test_training_lowers_the_loss(mnist):
+    codec = tc.Codec(latent_dims=10)
+    history = tc.train(codec, mnist[0][:2000], lmbda=1000, epochs=3, progress=False)
+    assert history["loss"][-10:].mean() < 0.9 * history["loss"][:5].mean()
+
+
+def test_history_holds_every_step_and_loss_is_rate_plus_lmbda_distortion(mnist):
+    _, history = train_a_little(mnist)
+    assert {name: len(values) for name, values in history.items()} == {"loss": 6, "rate": 6, "distortion": 6}
+    np.testing.assert_allclose(history["loss"], history["rate"] + 1000 * history["distortion"])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_seed_gives_the_same_bits(threads, mnist):
+    (a, _), (b, _) = (train_a_little(mnist, threads=threads) for _ in range(2))
+    for name, p in a.params.items():
+        np.testing.assert_array_equal(p, b.params[name])
+
+
+def test_another_seed_gives_another_model(mnist):
+    (a, _), (b, _) = (train_a_little(mnist, seed=seed) for seed in (0, 1))
+    assert a.fingerprint() != b.fingerprint()
+
+
+def test_the_number_of_threads_changes_nothing_but_rounding(mnist):
+    (_, one), (_, two), (_, four) = (train_a_little(mnist, threads=threads) for threads in (1, 2, 4))
+    np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-4)
+    np.testing.assert_allclose(one["loss"], four["loss"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("n, batch", [(1, 128), (130, 128), (3, 2)])
+def test_the_last_partial_batch_is_trained_on(n, batch, mnist):
+    history = tc.train(tc.Codec(latent_dims=2), mnist[0][:n], 1000, epochs=1, batch=batch, threads=4, progress=False)
+    assert len(history["loss"]) == -(-n // batch)
+
+
+@pytest.mark.filterwarnings("ignore:.* encountered in")
+def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_parameters(mnist):
+    codec = tc.Codec(latent_dims=2)
+    codec.params["g_s.0.w"][0, 0] = np.inf
+    before = codec.params["g_s.2.w"].copy()
+    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) at step 1 \(epoch 1\)"):
+        tc.train(codec, mnist[0][:128], 1000, epochs=1, progress=False)
+    np.testing.assert_array_equal(codec.params["g_s.2.w"], before)
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"lmbda": 0}, "positive, finite lmbda, got 0"), ({"lmbda": np.nan}, "lmbda"), ({"epochs": 0}, "epochs"),
+    ({"batch": 1.5}, "batch"), ({"threads": -1}, "threads"), ({"learning_rate": -1}, "learning_rate"),
+    ({"distortion": "ssim"}, "'mae' or 'mse', got 'ssim'")])
+def test_wrong_options_are_an_error(options, message, mnist):
+    with pytest.raises(ValueError, match=message):
+        tc.train(tc.Codec(latent_dims=2), mnist[0][:2], **({"lmbda": 1, "epochs": 1, "progress": False} | options))
+
+
+def test_nothing_to_train_on_is_an_error():
+    with pytest.raises(ValueError, match="at least one image"):
+        tc.train(tc.Codec(latent_dims=2), np.zeros((0, 28, 28), np.uint8), 1)
+
+
+def test_progress_is_a_plain_line_an_epoch_where_there_is_no_terminal(mnist, capsys):
+    tc.train(tc.Codec(latent_dims=2), mnist[0][:300], 1000, epochs=2)
+    out, err = capsys.readouterr()
+    assert out == "" and "\r" not in err
+    assert [line.split("%")[0] for line in err.splitlines()] == ["epoch 1/2 100", "epoch 2/2 100"]
+
+
+def test_silence_is_silent(mnist, capsys):
+    train_a_little(mnist)
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,201 @@
+"""Codec: images -> latents -> integers -> bytes, and back.
+
+The analysis transform g_a maps an image x to latents y, the synthesis transform g_s maps them
+back (Ballé, Laparra & Simoncelli 2017). Between them stands one idea with one parameter, an offset
+o per latent: k = round(y − o) is what is coded, under the prior shifted alike, N(μ − o, σ²), and
+ŷ = k + o is what is synthesised. Here o = μ: the most probable value of a latent is one it can
+take, and a latent that carries nothing costs nothing.
+"""
+import hashlib
+import math
+import zipfile
+
+import numpy as np
+
+from . import container
+from .entropy import NoisyGaussian
+from .layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
+from .parallel import default_threads, parallel_map
+from .rangecoder import GaussianRangeCoder
+
+
+class Codec:
+    """A learned codec of 28×28 grey images with `latent_dims` latents, untrained (see `train`)."""
+
+    def __init__(self, latent_dims=50, seed=0):
+        if not (isinstance(latent_dims, (int, np.integer)) and 1 <= latent_dims <= 10_000):
+            raise ValueError(f"expected latent_dims, an integer from 1 to 10000, got {latent_dims!r}")
+        rng = np.random.default_rng(seed)
+        self.latent_dims = int(latent_dims)
+        self.g_a = Sequential(                                     # (28, 1, 28, n)
+            Conv2D(1, 20, 5, 2, rng), LeakyReLU(),                 # (14, 20, 14, n)
+            Conv2D(20, 50, 5, 2, rng), LeakyReLU(),                # (7, 50, 7, n)
+            Reshape(2450), Dense(2450, 500, rng), LeakyReLU(),     # (500, n)
+            Dense(500, self.latent_dims, rng))                     # (latent_dims, n)
+        self.g_s = Sequential(                                     # and the same way back
+            Dense(self.latent_dims, 500, rng), LeakyReLU(),
+            Dense(500, 2450, rng), LeakyReLU(), Reshape(7, 50, 7),
+            ConvTranspose2D(50, 20, 5, 2, rng), LeakyReLU(),
+            ConvTranspose2D(20, 1, 5, 2, rng), LeakyReLU())
+        self.prior = NoisyGaussian(self.latent_dims)
+        self.parts = {"g_a": self.g_a, "g_s": self.g_s, "prior": self.prior}
+
+    # --- transforms ---
+
+    def analysis(self, images):
+        """uint8 (n, 28, 28) -> latents before rounding, float32 (n, latent_dims)."""
+        return _run(self.g_a, as_pixels(check_images(images))).T
+
+    def synthesis(self, y_hat):
+        """Latents (n, latent_dims) -> uint8 (n, 28, 28)."""
+        y_hat = self._check_rows(y_hat, "latents").astype(np.float32)
+        return as_images(_run(self.g_s, np.ascontiguousarray(y_hat.T)))
+
+    # --- quantisation ---
+
+    @property
+    def offset(self):
+        return self.prior.params["mu"]
+
+    @property
+    def limit(self):
+        """Integers are clipped to ±limit: 16 σ of the widest latent, and 16 for good measure."""
+        return min(math.ceil(16 + 16 * np.exp(np.float64(self.prior.params["log_sigma"].max()))), 2**20)
+
+    def quantise(self, y):
+        """Latents (n, latent_dims) -> integers to be coded, int32."""
+        return np.clip(np.rint(y - self.offset), -self.limit, self.limit).astype(np.int32)
+
+    def dequantise(self, k):
+        """-> ŷ, what the decoder sees of the latents, float32."""
+        return k.astype(np.float32) + self.offset
+
+    def information_content(self, images):
+        """-> float (n,): ideal code length of each image's rounded latents under the prior, in bits."""
+        y_hat = self.dequantise(self.quantise(self.analysis(images)))
+        return self.prior.forward(y_hat.T.astype(np.float64))[0].sum(axis=0)
+
+    # --- coding ---
+
+    def compress(self, images):
+        """uint8 (n, 28, 28) -> bytes: all that `decompress` needs besides this model."""
+        k = self.quantise(self.analysis(images))
+        return container.pack(len(k), self.fingerprint(), self._range_coder().encode(k))
+
+    def decompress(self, data):
+        """Bytes from `compress` -> uint8 (n, 28, 28).
+
+        Raises ValueError if they were truncated or altered, or written with another model.
+        """
+        n, payload = container.unpack(data, self.fingerprint())
+        return self.synthesis(self.dequantise(self._range_coder().decode(payload, n)))
+
+    def compress_each(self, images):
+        """uint8 (n, 28, 28) -> n byte strings, each image on its own and as short as possible.
+
+        Nothing but the latents is in them: no header, no checksum.
+        """
+        return self._range_coder().encode_each(self.quantise(self.analysis(images)))
+
+    def decompress_each(self, strings):
+        """Byte strings from `compress_each` -> uint8 (n, 28, 28).
+
+        A string carries no checksum, so an altered one may decode to another image. Raises
+        ValueError for those that `compress_each` cannot have written.
+        """
+        coder = self._range_coder()
+        k = np.zeros((len(strings), self.latent_dims), np.int32)
+        for i, string in enumerate(strings):
+            if not isinstance(string, bytes):
+                raise TypeError(f"expected a list of bytes, got {type(string).__name__} at position {i}")
+            k[i] = coder.decode(string, 1)
+        for i, (string, canonical) in enumerate(zip(strings, coder.encode_each(k))):
+            if string != canonical:
+                raise ValueError(f"string {i} was not written by compress_each with this model")
+        return self.synthesis(self.dequantise(k))
+
+    def sample(self, n, rng):
+        """Digits that do not exist: random bits -> entropy decoder -> synthesis, uint8 (n, 28, 28)."""
+        return self.synthesis(self.dequantise(self._range_coder().sample(n, rng)))
+
+    def _range_coder(self):
+        prior = {name: p.astype(np.float64) for name, p in self.prior.params.items()}
+        return GaussianRangeCoder(prior["mu"] - self.offset, np.exp(prior["log_sigma"]), self.limit)
+
+    # --- files ---
+
+    @property
+    def params(self):
+        """All parameters by name; arrays to be changed in place."""
+        return {f"{part}.{name}": p for part, layer in self.parts.items() for name, p in layer.params.items()}
+
+    def fingerprint(self):
+        """8 bytes that differ between models that decode differently: all but g_a counts."""
+        digest = hashlib.sha256()
+        for name, p in self.params.items():
+            if not name.startswith("g_a."):
+                digest.update(p.astype("<f4").tobytes())
+        return digest.digest()[:8]
+
+    def save(self, path):
+        """Write all parameters to `path`, a NumPy .npz file."""
+        with open(path, "wb") as file:
+            np.savez(file, **self.params)
+
+    @classmethod
+    def load(cls, path):
+        """Read a codec that `save` wrote. Raises ValueError if the file is anything else."""
+        try:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as saved:
+                arrays = dict(saved)
+        except (ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+            raise ValueError(f"{path}: not a model that tinycodec saved ({error})") from None
+        if arrays.get("prior.mu", np.zeros(0)).size == 0:
+            raise ValueError(f"{path}: not a model that tinycodec saved (no array prior.mu)")
+        codec = cls(arrays["prior.mu"].size)
+        for name, p in codec.params.items():
+            got = arrays.get(name, np.zeros(0))
+            if got.shape != p.shape or got.dtype != p.dtype or not np.isfinite(got).all():
+                raise ValueError(f"{path}: expected {name} to be finite {p.dtype} {p.shape}, got {got.dtype} {got.shape}")
+            p[...] = got
+        return codec
+
+    def _check_rows(self, a, what):
+        a = np.asarray(a)
+        if a.ndim != 2 or a.shape[1] != self.latent_dims or a.dtype.kind not in "fiu":
+            raise ValueError(f"expected {what} of shape (n, {self.latent_dims}), got {a.dtype} {a.shape}")
+        return a
+
+
+def check_images(images):
+    """-> uint8 (n, 28, 28), or ValueError."""
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
+        raise ValueError(f"expected images as uint8 (n, 28, 28), got {images.dtype} {images.shape}")
+    return images
+
+
+def as_pixels(images):
+    """uint8 (n, 28, 28) -> float32 (28, 1, 28, n) in [0, 1]."""
+    return np.divide(images.transpose(1, 2, 0)[:, None], 255, dtype=np.float32, order="C")
+
+
+def as_images(x):
+    """Float (28, 1, 28, n) in [0, 1] -> uint8 (n, 28, 28)."""
+    return np.rint(x[:, 0] * 255).clip(0, 255).astype(np.uint8).transpose(2, 0, 1)
+
+
+def _run(network, x, size=128):
+    """network.forward in batches of `size`, on all cores.
+
+    The last batch is filled up with zeros: a matrix product may round differently at another
+    shape, and what becomes of an image must not depend on how many others come with it.
+    """
+    def forward(i):
+        batch = x[..., i:i + size]
+        missing = size - batch.shape[-1]
+        padded = np.concatenate([batch, np.zeros((*x.shape[:-1], missing), x.dtype)], axis=-1)
+        return network.forward(padded)[0][..., :size - missing]
+
+    starts = range(0, max(x.shape[-1], 1), size)
+    return np.concatenate(parallel_map(forward, starts, default_threads()), axis=-1)

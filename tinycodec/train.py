@@ -1,0 +1,168 @@
+"""Training: minimise rate + lmbda · distortion, in bits per image, with Adam.
+
+One step: a batch of uint8 images and of uniform noise -> `loss_and_gradients` -> `Adam.update`.
+The batch is split into one shard per thread: NumPy releases the interpreter lock inside its loops
+and matrix products, and layers keep nothing of a batch, so shards run side by side.
+"""
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from .codec import as_pixels, check_images
+from .parallel import default_threads
+
+
+def loss_and_gradients(codec, x, noise, lmbda, distortion="mae", batch=None):
+    """-> (loss, rate, distortion), and dloss/dp by name of parameter.
+
+    x (28, 1, 28, n) are pixels, noise (latent_dims, n) is uniform in ±½. Every term is a sum over
+    the n images divided by `batch` (default n), so that shards of a batch add up to the batch.
+    """
+    n = batch or x.shape[-1]
+    y, cache_a = codec.g_a.forward(x)
+    y_tilde = y + noise
+    bits, cache_p = codec.prior.forward(y_tilde)
+    x_hat, cache_s = codec.g_s.forward(y_tilde)
+
+    error = x_hat - x
+    size = n * x[..., 0].size
+    if distortion == "mae":
+        d, dx_hat = np.abs(error).sum(dtype=np.float64) / size, np.sign(error)
+    else:
+        d, dx_hat = np.square(error).sum(dtype=np.float64) / size, 2 * error
+    dx_hat *= lmbda / size
+    rate = bits.sum(dtype=np.float64) / n
+
+    dy_s, grads_s = codec.g_s.backward(dx_hat, cache_s)
+    dy_p, grads_p = codec.prior.backward(np.full_like(bits, 1 / n), cache_p)
+    _, grads_a = codec.g_a.backward(dy_s + dy_p, cache_a)
+    grads = {f"{part}.{name}": g for part, gs in (("g_a", grads_a), ("g_s", grads_s), ("prior", grads_p))
+             for name, g in gs.items()}
+    return (rate + lmbda * d, rate, d), grads
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015, algorithm 1, with the efficient order of its section 2).
+
+        m ← β₁ m + (1 − β₁) g
+        v ← β₂ v + (1 − β₂) g²
+        p ← p − α √(1 − β₂ᵗ)/(1 − β₁ᵗ) · m/(√v + ε)
+
+    All three are done in place on one block after another, each small enough to stay in the cache
+    from line to line, and without temporaries: 4 ms instead of 14 ms for 2.6 million parameters.
+    Smaller blocks are slower again, since threads then queue for the interpreter lock.
+    """
+    BETA1, BETA2, EPSILON, BLOCK = 0.9, 0.999, 1e-7, 2**16
+
+    def __init__(self, params):
+        flat = {name: p.reshape(-1) for name, p in params.items()}
+        self.state = {name: (p, np.zeros_like(p), np.zeros_like(p)) for name, p in flat.items()}
+        self.blocks = [(name, slice(i, i + self.BLOCK))
+                       for name, p in flat.items() for i in range(0, p.size, self.BLOCK)]
+        self.t = 0
+
+    def update(self, shards, learning_rate, parallel_map):
+        """Change the parameters in place; the gradient is the sum of the dicts `shards`."""
+        self.t += 1
+        alpha = learning_rate * np.sqrt(1 - self.BETA2**self.t) / (1 - self.BETA1**self.t)
+
+        def update(blocks):
+            for name, block in blocks:
+                p, m, v = (a[block] for a in self.state[name])
+                g = shards[0][name].reshape(-1)[block].copy()
+                for shard in shards[1:]:
+                    g += shard[name].reshape(-1)[block]
+                step = g - m
+                step *= 1 - self.BETA1
+                m += step
+                g *= g
+                g -= v
+                g *= 1 - self.BETA2
+                v += g
+                np.sqrt(v, out=step)
+                step += self.EPSILON
+                np.divide(m, step, out=step)
+                step *= alpha
+                p -= step
+
+        threads = len(shards)
+        parallel_map(update, [self.blocks[i::threads] for i in range(threads)])
+
+
+def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=1e-3, distortion="mae",
+          seed=0, threads=None, progress=True):
+    """Train `codec` in place on uint8 images (n, 28, 28): minimise rate + lmbda · distortion.
+
+    rate is in bits per image; distortion is the mean over pixels in [0, 1] of |x − x̂| ("mae") or
+    (x − x̂)² ("mse"). `seed` decides the order of the images and the noise. `threads` shards work
+    on a batch; more than one wants a matrix library of one thread (see tinycodec.parallel).
+
+    Returns the history, a dict of float arrays with one entry per step: "loss", "rate" and
+    "distortion". Raises FloatingPointError at the first loss that is not finite, before the
+    parameters take it in. `progress` is written to standard error.
+    """
+    images = check_images(images)
+    if not len(images):
+        raise ValueError("expected at least one image to train on, got none")
+    if distortion not in ("mae", "mse"):
+        raise ValueError(f"expected distortion 'mae' or 'mse', got {distortion!r}")
+    for name, value in (("lmbda", lmbda), ("learning_rate", learning_rate)):
+        if not 0 < value < np.inf:
+            raise ValueError(f"expected a positive, finite {name}, got {value!r}")
+    for name, value in (("epochs", epochs), ("batch", batch), ("threads", threads or 1)):
+        if not (isinstance(value, (int, np.integer)) and value > 0):
+            raise ValueError(f"expected {name}, a positive integer, got {value!r}")
+    threads = threads or default_threads()
+    rng = np.random.default_rng(seed)
+    adam = Adam(codec.params)
+    report = Progress(epochs, len(images)) if progress else None
+    history = []
+
+    with ThreadPoolExecutor(threads) as pool:
+        def parallel_map(function, items):
+            return list(pool.map(function, items))
+
+        for epoch in range(epochs):
+            order = rng.permutation(len(images))
+            for start in range(0, len(images), batch):
+                chosen = order[start:start + batch]
+                noise = rng.random((codec.latent_dims, len(chosen)), np.float32) - np.float32(0.5)
+
+                def shard(part):
+                    x = as_pixels(images[chosen[part]])
+                    return loss_and_gradients(codec, x, noise[:, part], lmbda, distortion, len(chosen))
+
+                parts = np.array_split(np.arange(len(chosen)), min(threads, len(chosen)))
+                terms, grads = zip(*parallel_map(shard, parts))
+                history.append(np.sum(terms, axis=0))
+                if not np.isfinite(history[-1][0]):
+                    raise FloatingPointError(f"the loss is {history[-1][0]} at step {len(history)} (epoch {epoch + 1}): "
+                                             "a lower learning_rate or lmbda may help")
+                adam.update(grads, learning_rate, parallel_map)
+                if report:
+                    report(epoch, start + len(chosen), history)
+    return dict(zip(("loss", "rate", "distortion"), np.array(history).T))
+
+
+class Progress:
+    """A line that renews itself on a terminal, a line an epoch elsewhere."""
+
+    def __init__(self, epochs, images):
+        self.epochs, self.images = epochs, images
+        self.begun = self.shown = time.monotonic()
+
+    def __call__(self, epoch, seen, history):
+        now, last = time.monotonic(), seen == self.images
+        live = sys.stderr.isatty()
+        if not last and (not live or now - self.shown < 0.2):
+            return
+        self.shown = now
+        done = epoch * self.images + seen
+        speed = done / (now - self.begun)
+        minutes, seconds = divmod(round((self.epochs * self.images - done) / speed), 60)
+        loss, rate, distortion = np.mean(history[-100:], axis=0)
+        print(f"epoch {epoch + 1}/{self.epochs} {seen / self.images:4.0%}  {speed:5.0f} images/s  loss {loss:7.2f}  "
+              f"rate {rate:6.2f} bits  distortion {distortion:.4f}  {minutes}:{seconds:02} left",
+              end="\r" if live and not last else "\n", file=sys.stderr, flush=True)
