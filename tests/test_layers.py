@@ -36,7 +36,8 @@ def test_fold_is_the_adjoint_of_unfold(height, width, kernel, stride, rng):
     x = rng.normal(size=(height, 3, width, 2))
     s = unfold(x, kernel, stride)
     z = rng.normal(size=s.shape)
-    assert np.vdot(s, z) == pytest.approx(np.vdot(x, fold(z, height, width, kernel, stride)))
+    above = same_padding(height, kernel, stride)[1]
+    assert np.vdot(s, z) == pytest.approx(np.vdot(x, fold(z[above:above + height], width, kernel, stride)))
 
 
 @pytest.mark.parametrize("height, width, kernel, stride", GEOMETRIES)

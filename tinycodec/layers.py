@@ -76,14 +76,13 @@ def unfold(x, kernel, stride):
     return s.reshape(len(s), kernel * c, out, n)
 
 
-def fold(s, height, width, kernel, stride):
-    """The adjoint of `unfold`: add every copy back to the pixel it came from.
+def fold(s, width, kernel, stride):
+    """The adjoint of `unfold`, but for the padding rows: add every copy back to its pixel.
 
-    (H', kernel·C, W_out, N) -> (H, C, W, N).
+    (H, kernel·C, W_out, N) -> (H, C, W, N).
     """
-    above = same_padding(height, kernel, stride)[1]
-    s = s[above:above + height].reshape(height, kernel, s.shape[1] // kernel, *s.shape[2:])
-    x = np.zeros((height, s.shape[2], width, s.shape[-1]), s.dtype)
+    s = s.reshape(len(s), kernel, s.shape[1] // kernel, *s.shape[2:])
+    x = np.zeros((len(s), s.shape[2], width, s.shape[-1]), s.dtype)
     for j, u, v in column_taps(width, kernel, stride):
         x[:, :, v] += s[:, j, :, u]
     return x
@@ -104,23 +103,27 @@ def conv(x, w, stride):
 def conv_adjoint(y, w, stride, height, width):
     """⟨conv(x, w), y⟩ = ⟨x, conv_adjoint(y, w)⟩: (H_out, C_out, W_out, N) -> (H, C_in, W, N).
 
-    Row h of the padded input is seen by tap i of output row (h − i)/stride, so the rows
-    h = r, r + stride, … are the full convolution of y with the taps i = r, r + stride, …
-    Gathering each row with one matrix product per r replaces the usual scatter of k·k
-    overlapping copies ("col2im").
+    Row h of x is seen by tap i of output row (h + p − i)/stride, if that is an integer. So the
+    rows h = f, f + stride, … are a stride-1 convolution of y with every stride-th tap, last tap
+    first: `stride` matrix products gather all rows, where "col2im" scatters k·k copies.
     """
     out_channels, kernel, _, channels = w.shape
     h_out, _, w_out, n = y.shape
-    rows = sum(same_padding(height, kernel, stride)[1:], height)
-    s = np.zeros((rows, kernel * channels, w_out * n), y.dtype)
-    for r in range(min(stride, kernel)):
-        taps = w[:, r::stride][:, ::-1]                            # (C_out, T, k, C_in)
-        t = taps.shape[1]
-        padded = np.zeros((h_out + 2 * (t - 1), out_channels, w_out, n), y.dtype)
-        padded[t - 1:t - 1 + h_out] = y
-        taps = taps.transpose(2, 3, 1, 0).reshape(kernel * channels, t * out_channels)
-        np.matmul(taps, row_groups(padded, t, 1), out=s[r::stride][:h_out + t - 1])
-    return fold(s.reshape(rows, kernel * channels, w_out, n), height, width, kernel, stride)
+    above = same_padding(height, kernel, stride)[1]
+    pad = math.ceil(kernel / stride) - 1
+    padded = np.zeros((pad + h_out + pad, out_channels, w_out, n), y.dtype)
+    padded[pad:pad + h_out] = y
+    s = np.zeros((height, kernel * channels, w_out * n), y.dtype)
+    for f in range(min(stride, height)):
+        first, i = divmod(f + above, stride)                       # tap i of output row `first` sees row f
+        if i < kernel:
+            rows = s[f::stride]
+            taps = w[:, i::stride][:, ::-1]                        # (C_out, T, k, C_in)
+            t = taps.shape[1]
+            taps = taps.transpose(2, 3, 1, 0).reshape(kernel * channels, t * out_channels)
+            seen = row_groups(padded, t, 1)[pad + first - (t - 1):]
+            np.matmul(taps, seen[:len(rows)], out=rows)
+    return fold(s.reshape(height, kernel * channels, w_out, n), width, kernel, stride)
 
 
 def conv_weight_gradient(x, dy, kernel, stride):
@@ -147,7 +150,9 @@ class Dense:
                        "b": np.zeros(d_out, dtype)}
 
     def forward(self, x):
-        return self.params["w"] @ x + self.params["b"][:, None], x
+        y = self.params["w"] @ x
+        y += self.params["b"][:, None]
+        return y, x
 
     def backward(self, dy, x):
         # L depends on w through y = w x + b: dL/dw_ij = Σ_n dy_in x_jn, and dL/dx_jn = Σ_i w_ij dy_in.
@@ -164,7 +169,9 @@ class Conv2D:
         self.kernel, self.stride = kernel, stride
 
     def forward(self, x):
-        return conv(x, self.params["w"], self.stride) + self.params["b"][:, None, None], x
+        y = conv(x, self.params["w"], self.stride)
+        y += self.params["b"][:, None, None]
+        return y, x
 
     def backward(self, dy, x):
         dx = conv_adjoint(dy, self.params["w"], self.stride, x.shape[0], x.shape[2])
@@ -188,7 +195,8 @@ class ConvTranspose2D:
     def forward(self, x):
         size = self.stride * x.shape[0], self.stride * x.shape[2]
         y = conv_adjoint(x, self.params["w"], self.stride, *size)
-        return y + self.params["b"][:, None, None], x
+        y += self.params["b"][:, None, None]
+        return y, x
 
     def backward(self, dy, x):
         dx = conv(dy, self.params["w"], self.stride)
