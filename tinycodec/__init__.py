@@ -2,6 +2,6 @@
 from .codec import Codec
 from .gradcheck import check_gradients
 from .mnist import load_mnist
-from .train import train
+from .training import train
 
 __all__ = ["Codec", "check_gradients", "load_mnist", "train"]

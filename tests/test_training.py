@@ -6,7 +6,7 @@ from tinycodec import check_gradients
 from tinycodec.codec import as_pixels
 from tinycodec.entropy import NoisyGaussian
 from tinycodec.layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
-from tinycodec.train import Adam, loss_and_gradients
+from tinycodec.training import Adam, loss_and_gradients
 
 
 class SmallCodec:
