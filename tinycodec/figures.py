@@ -1,4 +1,6 @@
 """Every picture, one function each: data in, a PNG file out."""
+import textwrap
+
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,15 +13,14 @@ matplotlib.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spi
 
 def digits(path, images, decoded, strings, title):
     """Originals over what is decoded from their strings; each with its bytes in hex, bits and PSNR."""
-    figure = Figure(figsize=(1.5 * len(images), 4.1))
-    axes = figure.subplots(2, len(images))
+    figure = Figure(figsize=(1.4 * len(images), 4), layout="constrained")
+    axes = figure.subplots(2, len(images), squeeze=False)
     quality = psnr(images, decoded)
     for i, (top, bottom) in enumerate(axes.T):
         _show(top, images[i])
         _show(bottom, decoded[i])
-        lines = [strings[i].hex()[j:j + 16] for j in range(0, 2 * len(strings[i]), 16)]
-        bottom.set_xlabel(f"{quality[i]:.1f} dB\n{8 * len(strings[i])} bits\n" + "\n".join(lines), family="monospace",
-                          size=9)
+        hex_lines = "\n".join(textwrap.wrap(strings[i].hex(), 10))
+        bottom.set_xlabel(f"{quality[i]:.1f} dB\n{8 * len(strings[i])} bits\n{hex_lines}", family="monospace")
     axes[0, 0].set_ylabel("original")
     axes[1, 0].set_ylabel("decoded")
     figure.suptitle(title)
@@ -59,7 +60,7 @@ def training_curves(path, history, epochs):
         axis.plot(epoch, values, ".", markersize=1, color="tab:blue", alpha=0.3)
         mean = np.convolve(values, np.ones(window) / window, mode="valid")
         axis.plot(epoch[window - 1:], mean, color="tab:red")
-        axis.set_ylim(0, 2 * np.median(values))
+        axis.set_ylim(0, 1.2 * np.quantile(values, 0.98))
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
     figure.savefig(path)
@@ -76,7 +77,7 @@ def grid(path, images, columns, title):
     figure.savefig(path)
 
 
-def basis_walk(path, codec, images, count=10, steps=9):
+def basis_walk(path, codec, images, count=10, steps=7):
     """One latent at a time from −3 to +3 standard deviations, the others at the prior's mean.
 
     These are canonical-basis vectors of the latent space; the most informative come first.
@@ -91,7 +92,7 @@ def basis_walk(path, codec, images, count=10, steps=9):
     figure = Figure(figsize=(0.7 * steps, 0.7 * len(shown) + 0.8), layout="constrained")
     axis = figure.subplots()
     _show(axis, decoded.swapaxes(1, 2).reshape(28 * len(shown), 28 * steps))
-    axis.set_xticks(14 + 28 * np.arange(steps), [f"{w:+.1f}" for w in walk])
+    axis.set_xticks(14 + 28 * np.arange(steps), [f"{w:+g}" for w in walk])
     axis.set_yticks(14 + 28 * np.arange(len(shown)), [f"latent {i}" for i in shown])
     axis.set_xlabel("value of the latent, in standard deviations of its prior")
     figure.savefig(path)
