@@ -15,7 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.paralle
 import numpy as np
 
 import tinycodec as tc
-from tinycodec.codec import as_pixels
+from tinycodec.images import as_pixels
 from tinycodec.layers import Conv2D, ConvTranspose2D, Dense
 from tinycodec.parallel import default_threads, parallel_map
 from tinycodec.training import Adam, loss_and_gradients

@@ -6,11 +6,11 @@ FINGERPRINT = b"12345678"
 
 
 def test_round_trip():
-    assert container.unpack(container.pack(3, FINGERPRINT, b"payload"), FINGERPRINT) == (3, b"payload")
+    assert container.unpack(container.pack("dither", 7, 3, FINGERPRINT, b"payload"), FINGERPRINT) == ("dither", 7, 3, b"payload")
 
 
 def test_every_flipped_bit_is_noticed():
-    data = container.pack(3, FINGERPRINT, b"payload")
+    data = container.pack("round", 0, 3, FINGERPRINT, b"payload")
     for i in range(8 * len(data)):
         altered = bytearray(data)
         altered[i // 8] ^= 1 << i % 8
@@ -19,7 +19,7 @@ def test_every_flipped_bit_is_noticed():
 
 
 def test_every_truncation_is_noticed():
-    data = container.pack(3, FINGERPRINT, b"payload")
+    data = container.pack("round", 0, 3, FINGERPRINT, b"payload")
     for length in range(len(data)):
         with pytest.raises(ValueError):
             container.unpack(data[:length], FINGERPRINT)
@@ -27,7 +27,7 @@ def test_every_truncation_is_noticed():
 
 def test_bytes_added_are_noticed():
     with pytest.raises(ValueError, match="truncated or altered"):
-        container.unpack(container.pack(3, FINGERPRINT, b"payload") + b"\0", FINGERPRINT)
+        container.unpack(container.pack("round", 0, 3, FINGERPRINT, b"payload") + b"\0", FINGERPRINT)
 
 
 @pytest.mark.parametrize("data, message", [
@@ -40,7 +40,7 @@ def test_errors_say_what_is_wrong(data, message):
 
 def test_another_model_is_named():
     with pytest.raises(ValueError, match=f"written with model {FINGERPRINT.hex()}"):
-        container.unpack(container.pack(3, FINGERPRINT, b""), b"87654321")
+        container.unpack(container.pack("round", 0, 3, FINGERPRINT, b""), b"87654321")
 
 
 def test_text_is_not_bytes():

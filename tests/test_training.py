@@ -3,7 +3,7 @@ import pytest
 
 import tinycodec as tc
 from tinycodec import check_gradients
-from tinycodec.codec import as_pixels
+from tinycodec.images import as_pixels
 from tinycodec.entropy import NoisyGaussian
 from tinycodec.layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
 from tinycodec.training import Adam, loss_and_gradients
@@ -94,6 +94,13 @@ def test_adam_is_algorithm_1_of_the_paper(rng):
         np.testing.assert_allclose(p, expected, rtol=1e-12)
 
 
+def test_adam_moves_a_parameter_by_its_own_multiple_of_the_learning_rate():
+    params = {"slow": np.ones(3), "fast": np.ones(3)}
+    adam = Adam(params, speed={"fast": 20})
+    adam.update([{name: np.ones(3) for name in params}], 0.001, lambda function, items: [function(i) for i in items])
+    np.testing.assert_allclose(1 - params["fast"], 20 * (1 - params["slow"]))
+
+
 def train_a_little(mnist, seed=0, **options):
     codec = tc.Codec(latent_dims=5)
     history = tc.train(codec, mnist[0][:300], lmbda=1000, epochs=2, seed=seed, progress=False, **options)
@@ -102,7 +109,7 @@ def train_a_little(mnist, seed=0, **options):
 
 def test_training_lowers_the_loss(mnist):
     codec = tc.Codec(latent_dims=10)
-    history = tc.train(codec, mnist[0][:2000], lmbda=1000, epochs=3, progress=False)
+    history = tc.train(codec, mnist[0][:2000], lmbda=1000, epochs=4, learning_rate=3e-3, progress=False)
     assert history["loss"][-10:].mean() < 0.9 * history["loss"][:5].mean()
 
 

@@ -3,8 +3,13 @@
 The analysis transform g_a maps an image x to latents y, the synthesis transform g_s maps them
 back (Ballé, Laparra & Simoncelli 2017). Between them stands one idea with one parameter, an offset
 o per latent: k = round(y − o) is what is coded, under the prior shifted alike, N(μ − o, σ²), and
-ŷ = k + o is what is synthesised. Here o = μ: the most probable value of a latent is one it can
-take, and a latent that carries nothing costs nothing.
+ŷ = k + o is what is synthesised.
+
+    quantizer "round"    o = μ: the most probable value of a latent is one it can take
+    quantizer "dither"   o = μ + u with pseudo-random u ~ U(−½, ½) that the decoder makes again
+
+With dither ŷ − y is uniform noise whatever y is, as in training: this is universal quantisation
+(Ziv 1985; Agustsson & Theis 2020, "Universally quantized neural compression").
 """
 import hashlib
 import math
@@ -14,9 +19,11 @@ import numpy as np
 
 from . import container
 from .entropy import NoisyGaussian
+from .images import as_images, as_pixels, check_images
 from .layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
 from .parallel import default_threads, parallel_map
 from .rangecoder import GaussianRangeCoder
+from .refine import refine
 
 
 class Codec:
@@ -51,24 +58,26 @@ class Codec:
         y_hat = self._check_rows(y_hat, "latents").astype(np.float32)
         return as_images(_run(self.g_s, np.ascontiguousarray(y_hat.T)))
 
-    # --- quantisation ---
-
-    @property
-    def offset(self):
-        return self.prior.params["mu"]
+    # --- quantisation: o = μ + u, and u = 0 for rounding ---
 
     @property
     def limit(self):
         """Integers are clipped to ±limit: 16 σ of the widest latent, and 16 for good measure."""
         return min(math.ceil(16 + 16 * np.exp(np.float64(self.prior.params["log_sigma"].max()))), 2**20)
 
-    def quantise(self, y):
+    def quantise(self, y, u=np.float32(0)):
         """Latents (n, latent_dims) -> integers to be coded, int32."""
-        return np.clip(np.rint(y - self.offset), -self.limit, self.limit).astype(np.int32)
+        k = np.rint(y - (self.prior.params["mu"] + u))
+        return np.clip(k, -self.limit, self.limit).astype(np.int32)
 
-    def dequantise(self, k):
+    def dequantise(self, k, u=np.float32(0)):
         """-> ŷ, what the decoder sees of the latents, float32."""
-        return k.astype(np.float32) + self.offset
+        return k.astype(np.float32) + (self.prior.params["mu"] + u)
+
+    def dither(self, seed, n):
+        """u in [−½, ½), float32 (n, latent_dims): multiples of 2⁻²⁴, the same on every machine."""
+        raw = np.random.PCG64(seed).random_raw(n * self.latent_dims).reshape(n, self.latent_dims)
+        return ((raw >> 40) / 2**24 - 0.5).astype(np.float32)
 
     def information_content(self, images):
         """-> float (n,): ideal code length of each image's rounded latents under the prior, in bits."""
@@ -77,25 +86,37 @@ class Codec:
 
     # --- coding ---
 
-    def compress(self, images):
-        """uint8 (n, 28, 28) -> bytes: all that `decompress` needs besides this model."""
-        k = self.quantise(self.analysis(images))
-        return container.pack(len(k), self.fingerprint(), self._range_coder().encode(k))
+    def compress(self, images, quantizer="round", seed=0, lmbda=None, refine=0):
+        """uint8 (n, 28, 28) -> bytes: all that `decompress` needs besides this model.
+
+        `seed` is that of the dither, if quantizer="dither". `refine` > 0 searches so many times
+        for integers of lower rate + lmbda · distortion (see tinycodec.refine).
+        """
+        if quantizer not in container.QUANTIZERS:
+            raise ValueError(f"expected quantizer 'round' or 'dither', got {quantizer!r}")
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"expected a seed from 0 to 2**32 - 1, got {seed!r}")
+        y = self.analysis(images)
+        u = self._dither(quantizer, seed, len(y))
+        k = self._integers(images, y, u, lmbda, refine)
+        return container.pack(quantizer, seed, len(k), self.fingerprint(), self._range_coder().encode(k, -u))
 
     def decompress(self, data):
         """Bytes from `compress` -> uint8 (n, 28, 28).
 
         Raises ValueError if they were truncated or altered, or written with another model.
         """
-        n, payload = container.unpack(data, self.fingerprint())
-        return self.synthesis(self.dequantise(self._range_coder().decode(payload, n)))
+        quantizer, seed, n, payload = container.unpack(data, self.fingerprint())
+        u = self._dither(quantizer, seed, n)
+        return self.synthesis(self.dequantise(self._range_coder().decode(payload, n, -u), u))
 
-    def compress_each(self, images):
+    def compress_each(self, images, lmbda=None, refine=0):
         """uint8 (n, 28, 28) -> n byte strings, each image on its own and as short as possible.
 
-        Nothing but the latents is in them: no header, no checksum.
+        Nothing but the rounded latents is in them: no header, no checksum.
         """
-        return self._range_coder().encode_each(self.quantise(self.analysis(images)))
+        k = self._integers(images, self.analysis(images), np.float32(0), lmbda, refine)
+        return self._range_coder().encode_each(k, 0)
 
     def decompress_each(self, strings):
         """Byte strings from `compress_each` -> uint8 (n, 28, 28).
@@ -108,19 +129,26 @@ class Codec:
         for i, string in enumerate(strings):
             if not isinstance(string, bytes):
                 raise TypeError(f"expected a list of bytes, got {type(string).__name__} at position {i}")
-            k[i] = coder.decode(string, 1)
-        for i, (string, canonical) in enumerate(zip(strings, coder.encode_each(k))):
+            k[i] = coder.decode(string, 1, 0)
+        for i, (string, canonical) in enumerate(zip(strings, coder.encode_each(k, 0))):
             if string != canonical:
                 raise ValueError(f"string {i} was not written by compress_each with this model")
         return self.synthesis(self.dequantise(k))
 
     def sample(self, n, rng):
         """Digits that do not exist: random bits -> entropy decoder -> synthesis, uint8 (n, 28, 28)."""
-        return self.synthesis(self.dequantise(self._range_coder().sample(n, rng)))
+        return self.synthesis(self.dequantise(self._range_coder().sample(n, rng, 0)))
+
+    def _dither(self, quantizer, seed, n):
+        return self.dither(seed, n) if quantizer == "dither" else np.float32(0)
+
+    def _integers(self, images, y, u, lmbda, sweeps):
+        k = self.quantise(y, u)
+        return refine(self, images, k, u, lmbda, sweeps) if sweeps else k
 
     def _range_coder(self):
-        prior = {name: p.astype(np.float64) for name, p in self.prior.params.items()}
-        return GaussianRangeCoder(prior["mu"] - self.offset, np.exp(prior["log_sigma"]), self.limit)
+        """For integers of mean μ − o = −u."""
+        return GaussianRangeCoder(np.exp(self.prior.params["log_sigma"].astype(np.float64)), self.limit)
 
     # --- files ---
 
@@ -165,24 +193,6 @@ class Codec:
         if a.ndim != 2 or a.shape[1] != self.latent_dims or a.dtype.kind not in "fiu":
             raise ValueError(f"expected {what} of shape (n, {self.latent_dims}), got {a.dtype} {a.shape}")
         return a
-
-
-def check_images(images):
-    """-> uint8 (n, 28, 28), or ValueError."""
-    images = np.asarray(images)
-    if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
-        raise ValueError(f"expected images as uint8 (n, 28, 28), got {images.dtype} {images.shape}")
-    return images
-
-
-def as_pixels(images):
-    """uint8 (n, 28, 28) -> float32 (28, 1, 28, n) in [0, 1]."""
-    return np.divide(images.transpose(1, 2, 0)[:, None], 255, dtype=np.float32, order="C")
-
-
-def as_images(x):
-    """Float (28, 1, 28, n) in [0, 1] -> uint8 (n, 28, 28)."""
-    return np.rint(x[:, 0] * 255).clip(0, 255).astype(np.uint8).transpose(2, 0, 1)
 
 
 def _run(network, x, size=128):

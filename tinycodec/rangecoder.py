@@ -10,48 +10,51 @@ import numpy as np
 
 
 class GaussianRangeCoder:
-    """Codes rows of d integers, the i-th under N(mean[i], std[i]²) quantised to integers.
+    """Codes rows of d integers, the i-th under N(mean_i, std_i²) quantised to integers.
 
     Integers must lie in [−limit, limit]. Every one of them is given a probability of at least
-    2⁻²⁴, so a needlessly wide range costs bits: about 2·limit·1.44·2⁻²⁴ a latent.
+    2⁻²⁴, so a needlessly wide range costs bits: about 2·limit·1.44·2⁻²⁴ a latent. The methods take
+    the mean of all rows, (d,), or of each, (n, d).
 
-    >>> coder = GaussianRangeCoder([0.0, 3.5], [0.1, 20.0], limit=100)
-    >>> data = coder.encode(np.array([[0, 7], [0, -9], [1, 30]]))
-    >>> coder.decode(data, 3).tolist()
+    >>> coder = GaussianRangeCoder([0.1, 20.0], limit=100)
+    >>> data = coder.encode(np.array([[0, 7], [0, -9], [1, 30]]), mean=[0.0, 3.5])
+    >>> coder.decode(data, 3, mean=[0.0, 3.5]).tolist()
     [[0, 7], [0, -9], [1, 30]]
     """
 
-    def __init__(self, mean, std, limit):
-        # constriction panics on these, and a panic is not an Exception.
-        self.mean, self.std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
-        if self.mean.ndim != 1 or self.mean.shape != self.std.shape:
-            raise ValueError(f"expected mean and std of one shape (d,), got {self.mean.shape} and {self.std.shape}")
-        if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all() and (self.std > 0).all()):
-            raise ValueError("expected a finite mean and a finite, positive std for every latent")
+    def __init__(self, std, limit):
+        # constriction panics on bad parameters, and a panic is not an Exception.
+        self.std = np.asarray(std, np.float64)
+        if self.std.ndim != 1 or not (np.isfinite(self.std).all() and (self.std > 0).all()):
+            raise ValueError("expected std of shape (d,), finite and positive for every latent")
         if not 1 <= limit < 2**22:
             raise ValueError(f"expected a limit from 1 to 2**22 - 1, got {limit}")
         self.limit = limit
         self.model = constriction.stream.model.QuantizedGaussian(-limit, limit)
 
-    def _parameters(self, n):
-        return self.model, np.tile(self.mean, n), np.tile(self.std, n)
+    def _parameters(self, n, mean):
+        shape = n, len(self.std)
+        mean = np.broadcast_to(np.asarray(mean, np.float64), shape)
+        if not np.isfinite(mean).all():
+            raise ValueError("expected a finite mean for every latent")
+        return self.model, mean.ravel(), np.broadcast_to(self.std, shape).ravel()
 
-    def _encoder(self, k):
+    def _encoder(self, k, mean):
         k = np.asarray(k)
-        if k.ndim != 2 or k.shape[1] != len(self.mean) or k.dtype.kind not in "iu":
-            raise ValueError(f"expected integers of shape (n, {len(self.mean)}), got {k.dtype} {k.shape}")
+        if k.ndim != 2 or k.shape[1] != len(self.std) or k.dtype.kind not in "iu":
+            raise ValueError(f"expected integers of shape (n, {len(self.std)}), got {k.dtype} {k.shape}")
         if k.size and max(k.max(), -k.min()) > self.limit:
             raise ValueError(f"expected integers within ±{self.limit}, got {k.min()} to {k.max()}")
         encoder = constriction.stream.queue.RangeEncoder()
-        encoder.encode(np.ascontiguousarray(k, np.int32).ravel(), *self._parameters(len(k)))
+        encoder.encode(np.ascontiguousarray(k, np.int32).ravel(), *self._parameters(len(k), mean))
         return encoder
 
-    def encode(self, k):
+    def encode(self, k, mean):
         """Code k, (n, d) integers, into one byte string. Raises ValueError if k does not fit."""
         # Big-endian: then the bytes in their order are the digits of the number in [0, 1).
-        return self._encoder(k).get_compressed().astype(">u4").tobytes()
+        return self._encoder(k, mean).get_compressed().astype(">u4").tobytes()
 
-    def decode(self, data, n):
+    def decode(self, data, n, mean):
         """Decode n rows, (n, d) int32; `data` counts as followed by zeros without end.
 
         Wrong bytes mostly decode to wrong integers without a sign: checksums are the container's
@@ -60,27 +63,27 @@ class GaussianRangeCoder:
         words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
         try:
             decoder = constriction.stream.queue.RangeDecoder(words)
-            return decoder.decode(*self._parameters(n)).reshape(n, len(self.mean))
+            return decoder.decode(*self._parameters(n, mean)).reshape(n, len(self.std))
         except AssertionError:
             raise ValueError("no range encoder under this prior can have written these bytes") from None
 
-    def encode_each(self, k):
-        """Code each row on its own, into the shortest byte string that decodes to it.
+    def encode_each(self, k, mean):
+        """Code each row on its own, under one `mean` (d,), into the shortest byte string that decodes to it.
 
         A width of 2^−b needs b bits and, on average over how whole bytes fall into the interval,
         4 − 1/ln 2 ≈ 2.56 more.
         """
-        return [_shortest_in_interval(self._encoder(row[None])) for row in k]
+        return [_shortest_in_interval(self._encoder(row[None], mean)) for row in k]
 
-    def sample(self, n, rng):
+    def sample(self, n, rng, mean):
         """Decode random bits: n rows drawn from the prior, (n, d) int32.
 
         An entropy decoder turns fair coin flips into symbols of the coded distribution. A stack
         (ANS, Duda 2009) is used since it accepts any bits, where a range decoder refuses some.
         """
-        words = rng.integers(0, 2**32, n * len(self.mean) + 2, np.uint32)
+        words = rng.integers(0, 2**32, n * len(self.std) + 2, np.uint32)
         coder = constriction.stream.stack.AnsCoder(words, seal=True)
-        return coder.decode(*self._parameters(n)).reshape(n, len(self.mean))
+        return coder.decode(*self._parameters(n, mean)).reshape(n, len(self.std))
 
 
 def _shortest_in_interval(encoder):

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from .codec import as_pixels, check_images
+from .images import as_pixels, check_images
 from .parallel import default_threads
 
 
@@ -56,7 +56,9 @@ class Adam:
     """
     BETA1, BETA2, EPSILON, BLOCK = 0.9, 0.999, 1e-7, 2**17
 
-    def __init__(self, params):
+    def __init__(self, params, speed=None):
+        """`params` are arrays by name; `speed` gives some of them a multiple of the learning rate."""
+        self.speed = speed or {}
         flat = {name: p.reshape(-1) for name, p in params.items()}
         self.state = {name: (p, np.zeros_like(p), np.zeros_like(p)) for name, p in flat.items()}
         self.blocks = [(name, slice(i, i + self.BLOCK))
@@ -84,7 +86,7 @@ class Adam:
                 np.sqrt(v, out=step)
                 step += self.EPSILON
                 np.divide(m, step, out=step)
-                step *= alpha
+                step *= alpha * self.speed.get(name, 1)
                 p -= step
 
         threads = len(shards)
@@ -116,7 +118,10 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=1e-3, distor
             raise ValueError(f"expected {name}, a positive integer, got {value!r}")
     threads = threads or default_threads()
     rng = np.random.default_rng(seed)
-    adam = Adam(codec.params)
+    # A step of Adam moves log σ by about the learning rate, so at the networks' rate the prior would
+    # trail behind the latents for most of the training and the rate be overpaid.
+    adam = Adam(codec.params, speed={name: 20 for name in codec.params if name.startswith("prior.")})
+    steps = epochs * -(-len(images) // batch)
     report = Progress(epochs, len(images)) if progress else None
     history = []
 
@@ -140,7 +145,8 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=1e-3, distor
                 if not np.isfinite(history[-1][0]):
                     raise FloatingPointError(f"the loss is {history[-1][0]} at step {len(history)} (epoch {epoch + 1}): "
                                              "a lower learning_rate or lmbda may help")
-                adam.update(grads, learning_rate, parallel_map)
+                cosine = (1 + np.cos(np.pi * len(history) / steps)) / 2          # Loshchilov & Hutter 2017
+                adam.update(grads, learning_rate * cosine, parallel_map)
                 if report:
                     report(epoch, start + len(chosen), history)
     return dict(zip(("loss", "rate", "distortion"), np.array(history).T))

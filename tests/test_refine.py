@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from tinycodec.refine import refine
+
+LMBDA = 2000
+
+
+def loss(codec, images, k, u=np.float32(0)):
+    y_hat = codec.dequantise(k, u)
+    bits = codec.prior.forward(y_hat.T.astype(float))[0].sum(axis=0)
+    return bits + LMBDA * np.abs(images / 255 - codec.synthesis(y_hat) / 255).mean(axis=(1, 2))
+
+
+@pytest.fixture
+def digits(mnist):
+    return mnist[1][:200]
+
+
+@pytest.mark.parametrize("quantizer", ["round", "dither"])
+def test_no_image_gets_worse(quantizer, codec, digits):
+    u = codec.dither(1, len(digits)) if quantizer == "dither" else np.float32(0)
+    k = codec.quantise(codec.analysis(digits), u)
+    before, after = loss(codec, digits, k, u), loss(codec, digits, refine(codec, digits, k, u, LMBDA, 2), u)
+    assert (after < before + 1e-3).all()
+    assert after.mean() < before.mean() - 1
+
+
+def test_more_sweeps_are_no_worse(codec, digits):
+    k = codec.quantise(codec.analysis(digits))
+    once, twice = (loss(codec, digits, refine(codec, digits, k, np.float32(0), LMBDA, n)) for n in (1, 2))
+    assert (twice < once + 1e-3).all() and twice.mean() < once.mean()
+
+
+def test_the_integers_given_are_left_as_they_were(codec, digits):
+    k = codec.quantise(codec.analysis(digits))
+    before = k.copy()
+    refine(codec, digits, k, np.float32(0), LMBDA, 1)
+    np.testing.assert_array_equal(k, before)
+
+
+def test_refined_streams_and_strings_decode_to_the_same_better_images(codec, digits):
+    options = {"lmbda": LMBDA, "refine": 1}
+    decoded = codec.decompress(codec.compress(digits, **options))
+    np.testing.assert_array_equal(codec.decompress_each(codec.compress_each(digits, **options)), decoded)
+    k = refine(codec, digits, codec.quantise(codec.analysis(digits)), np.float32(0), LMBDA, 1)
+    np.testing.assert_array_equal(decoded, codec.synthesis(codec.dequantise(k)))
+
+
+@pytest.mark.parametrize("n", [0, 1, 130])
+def test_any_number_of_images(n, codec, digits):
+    k = codec.quantise(codec.analysis(digits[:n]))
+    assert refine(codec, digits[:n], k, np.float32(0), LMBDA, 1).shape == k.shape
