@@ -8,8 +8,7 @@ LMBDA = 2000
 
 def loss(codec, images, k, u=np.float32(0)):
     y_hat = codec.dequantise(k, u)
-    bits = codec.prior.forward(y_hat.T.astype(float))[0].sum(axis=0)
-    return bits + LMBDA * np.abs(images / 255 - codec.synthesis(y_hat) / 255).mean(axis=(1, 2))
+    return codec.bits(y_hat).sum(axis=1) + LMBDA * np.abs(images / 255 - codec.synthesis(y_hat) / 255).mean(axis=(1, 2))
 
 
 @pytest.fixture

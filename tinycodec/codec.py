@@ -79,10 +79,13 @@ class Codec:
         raw = np.random.PCG64(seed).random_raw(n * self.latent_dims).reshape(n, self.latent_dims)
         return ((raw >> 40) / 2**24 - 0.5).astype(np.float32)
 
+    def bits(self, y_hat):
+        """-> float (n, latent_dims): ideal code length −log₂ p of each of the latents ŷ, in bits."""
+        return self.prior.forward(y_hat.T.astype(np.float64))[0].T
+
     def information_content(self, images):
         """-> float (n,): ideal code length of each image's rounded latents under the prior, in bits."""
-        y_hat = self.dequantise(self.quantise(self.analysis(images)))
-        return self.prior.forward(y_hat.T.astype(np.float64))[0].sum(axis=0)
+        return self.bits(self.dequantise(self.quantise(self.analysis(images)))).sum(axis=1)
 
     # --- coding ---
 
@@ -99,16 +102,20 @@ class Codec:
         y = self.analysis(images)
         u = self._dither(quantizer, seed, len(y))
         k = self._integers(images, y, u, lmbda, refine)
-        return container.pack(quantizer, seed, len(k), self.fingerprint(), self._range_coder().encode(k, -u))
+        return container.pack(quantizer, seed, len(k), self.fingerprint(), self.range_coder().encode(k, -u))
 
     def decompress(self, data):
         """Bytes from `compress` -> uint8 (n, 28, 28).
 
         Raises ValueError if they were truncated or altered, or written with another model.
         """
+        return self.synthesis(self.decode_latents(data))
+
+    def decode_latents(self, data):
+        """Bytes from `compress` -> the latents ŷ in them, float32 (n, latent_dims). Raises as above."""
         quantizer, seed, n, payload = container.unpack(data, self.fingerprint())
         u = self._dither(quantizer, seed, n)
-        return self.synthesis(self.dequantise(self._range_coder().decode(payload, n, -u), u))
+        return self.dequantise(self.range_coder().decode(payload, n, -u), u)
 
     def compress_each(self, images, lmbda=None, refine=0):
         """uint8 (n, 28, 28) -> n byte strings, each image on its own and as short as possible.
@@ -116,7 +123,7 @@ class Codec:
         Nothing but the rounded latents is in them: no header, no checksum.
         """
         k = self._integers(images, self.analysis(images), np.float32(0), lmbda, refine)
-        return self._range_coder().encode_each(k, 0)
+        return self.range_coder().encode_each(k, 0)
 
     def decompress_each(self, strings):
         """Byte strings from `compress_each` -> uint8 (n, 28, 28).
@@ -124,7 +131,7 @@ class Codec:
         A string carries no checksum, so an altered one may decode to another image. Raises
         ValueError for those that `compress_each` cannot have written.
         """
-        coder = self._range_coder()
+        coder = self.range_coder()
         k = np.zeros((len(strings), self.latent_dims), np.int32)
         for i, string in enumerate(strings):
             if not isinstance(string, bytes):
@@ -137,7 +144,7 @@ class Codec:
 
     def sample(self, n, rng):
         """Digits that do not exist: random bits -> entropy decoder -> synthesis, uint8 (n, 28, 28)."""
-        return self.synthesis(self.dequantise(self._range_coder().sample(n, rng, 0)))
+        return self.synthesis(self.dequantise(self.range_coder().sample(n, rng, 0)))
 
     def _dither(self, quantizer, seed, n):
         return self.dither(seed, n) if quantizer == "dither" else np.float32(0)
@@ -146,7 +153,7 @@ class Codec:
         k = self.quantise(y, u)
         return refine(self, images, k, u, lmbda, sweeps) if sweeps else k
 
-    def _range_coder(self):
+    def range_coder(self):
         """For integers of mean μ − o = −u."""
         return GaussianRangeCoder(np.exp(self.prior.params["log_sigma"].astype(np.float64)), self.limit)
 

@@ -98,10 +98,133 @@ def basis_walk(path, codec, images, count=10, steps=7):
     figure.savefig(path)
 
 
+# --- of the experiments: `points` are results of tinycodec.experiments.run, by increasing lmbda ---
+
+def rate_distortion(path, points, reference, curves):
+    """Mean absolute error and PSNR against bits per digit, of this codec and all others."""
+    figure = Figure(figsize=(8, 10), layout="constrained")
+    ours = {"tinycodec, refined": ("refined", "tab:red", "o-"), "tinycodec, rounded": ("round", "tab:orange", "o-")}
+    styles = iter([("tab:green", "s-"), ("tab:blue", "v-"), ("tab:blue", "v:"), ("tab:purple", "^-"), ("tab:purple", "^:")])
+    lines = {label: ([p[kind] for p in points], "bits_file", color, style)
+             for label, (kind, color, style) in ours.items()}
+    lines["TensorFlow reference"] = reference, "bits_ideal", "black", "x--"
+    lines |= {label: (curve, "bits", *next(styles)) for label, curve in curves.items()}
+    for axis, (key, ylabel) in zip(figure.subplots(2, 1), (("mae", "mean absolute error"), ("psnr", "PSNR [dB]"))):
+        for label, (curve, bits, color, style) in lines.items():
+            axis.plot([p[bits] for p in curve], [p[key] for p in curve], style, color=color, label=label, markersize=5)
+        axis.set_xscale("log")
+        axis.set_xlabel("bits per digit")
+        axis.set_ylabel(ylabel)
+        axis.grid(alpha=0.3)
+    figure.axes[0].legend()
+    figure.savefig(path)
+
+
+def against_lmbda(path, points, reference):
+    """Rate and PSNR as functions of lmbda."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    for axis, (ours, theirs, label) in zip(figure.subplots(1, 2), (("bits_ideal", "bits_ideal", "bits per digit"),
+                                                                  ("psnr", "psnr", "PSNR [dB]"))):
+        axis.plot([p["lmbda"] for p in points], [p["round"][ours] for p in points], "o-", color="tab:orange",
+                  label="tinycodec, rounded")
+        axis.plot([p["lmbda"] for p in reference], [p[theirs] for p in reference], "x--", color="black",
+                  label="TensorFlow reference")
+        axis.set_xscale("log")
+        axis.set_xlabel("lmbda")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.3)
+    figure.axes[0].legend()
+    figure.savefig(path)
+
+
+def bits_per_latent(path, points):
+    """Mean bits of each latent, sorted, for each lmbda: how many of them are used at all?"""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axis = figure.subplots()
+    for p, color in zip(points, matplotlib.colormaps["viridis"](np.linspace(0.9, 0, len(points)))):
+        bits = np.array(p["bits_per_latent"])
+        axis.plot(np.arange(1, len(bits) + 1), bits, ".-", color=color,
+                  label=f"lmbda {p['lmbda']}: {(bits > 0.05).sum()} above 0.05 bits")
+    axis.set_xlabel("latents, those of most bits first")
+    axis.set_ylabel("bits per digit")
+    axis.legend()
+    figure.savefig(path)
+
+
+def number_of_latents(path, points):
+    """Rate, and loss in bits, against the number of latents the codec was given."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axis = figure.subplots()
+    names = [str(p["latent_dims"]) for p in points]
+    bits = [p["round"]["bits_ideal"] for p in points]
+    distortion = [p["lmbda"] * p["round"]["mae"] for p in points]
+    axis.bar(names, bits, color="tab:orange", label="rate")
+    axis.bar(names, distortion, bottom=bits, color="tab:gray", label=f"{points[0]['lmbda']} · mean absolute error")
+    for i, p in enumerate(points):
+        axis.text(i, bits[i] + distortion[i] + 2, f"{p['round']['psnr']:.1f} dB", ha="center")
+    axis.set_xlabel("latents")
+    axis.set_ylabel("loss, in bits per digit")
+    axis.legend(loc="lower right")
+    figure.savefig(path)
+
+
+def where_the_bits_are(path, points):
+    """Training-time rate, ideal code length and bytes in the file, side by side for each lmbda."""
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axis = figure.subplots()
+    bars = [("rate in training (noise)", "training", "bits"), ("file, dithered", "dither", "bits_file"),
+            ("information content, rounded", "round", "bits_ideal"), ("file, rounded", "round", "bits_file"),
+            ("a string per digit, rounded", "round", "bits_each")]
+    for j, ((label, kind, key), color) in enumerate(zip(bars, matplotlib.colormaps["tab20c"]([0, 1, 4, 5, 6]))):
+        axis.bar(np.arange(len(points)) + 0.16 * (j - 2), [p[kind][key] for p in points], 0.16, label=label, color=color)
+    axis.set_xticks(range(len(points)), [p["lmbda"] for p in points])
+    axis.set_yscale("log")
+    axis.set_xlabel("lmbda")
+    axis.set_ylabel("bits per digit")
+    axis.legend()
+    figure.savefig(path)
+
+
+def at_five_rates(path, codecs, images):
+    """The same digits from codecs of several lmbda, with their bits."""
+    figure = Figure(figsize=(1.6 * (len(codecs) + 1), 2 * len(images)), layout="constrained")
+    axes = figure.subplots(len(images), len(codecs) + 1, squeeze=False)
+    for row, image in zip(axes, images):
+        _show(row[0], image)
+    for column, codec in zip(axes.T[1:], codecs.values()):
+        strings = codec.compress_each(images)
+        decoded = codec.decompress_each(strings)
+        for axis, image, string, quality in zip(column, decoded, strings, psnr(images, decoded)):
+            _show(axis, image)
+            axis.set_xlabel(f"{8 * len(string)} bits\n{quality:.1f} dB")
+    for axis, title in zip(axes[0], ["original", *(f"lmbda {lmbda}" for lmbda in codecs)]):
+        axis.set_title(title, size=11)
+    figure.savefig(path)
+
+
+def interpolation(path, codec, first, last, steps=9):
+    """Straight lines in latent space from the digits `first` to the digits `last`."""
+    t = np.linspace(0, 1, steps)[:, None]
+    a, b = codec.analysis(first), codec.analysis(last)
+    decoded = codec.synthesis(np.concatenate([(1 - t) * y + t * z for y, z in zip(a, b)]))
+    grid(path, decoded, steps, "between two digits, in latent space")
+
+
+def samples(path, codecs, rng, count=12):
+    """Digits from random bits, a row per lmbda."""
+    figure = Figure(figsize=(0.7 * count, 0.7 * len(codecs) + 0.3), layout="constrained")
+    axis = figure.subplots()
+    rows = [codec.sample(count, rng).swapaxes(0, 1).reshape(28, -1) for codec in codecs.values()]
+    _show(axis, np.concatenate(rows))
+    axis.set_yticks(14 + 28 * np.arange(len(rows)), [f"lmbda {lmbda}" for lmbda in codecs])
+    axis.set_title("random bits, decoded")
+    figure.savefig(path)
+
+
 def informative(codec, images):
     """Indices of latents, those that cost most bits first."""
     y_hat = codec.dequantise(codec.quantise(codec.analysis(images)))
-    return codec.prior.forward(y_hat.T)[0].mean(axis=1).argsort()[::-1]
+    return codec.bits(y_hat).mean(axis=0).argsort()[::-1]
 
 
 def _show(axis, image):

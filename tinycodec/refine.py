@@ -35,9 +35,6 @@ def _refine_batch(codec, images, k, u, lmbda, sweeps):
         x_hat, cache = codec.g_s.forward(y_hat)
         return np.abs(as_pixels(as_images(x_hat)) - x).mean(axis=(0, 1, 2)), np.sign(x_hat - x), cache
 
-    def bits(y_hat):
-        return codec.prior.forward(y_hat.astype(np.float64))[0]
-
     for _ in range(sweeps):
         y_hat = codec.dequantise(k, u).T.copy()
         d, sign, cache = distortion(y_hat)
@@ -46,7 +43,7 @@ def _refine_batch(codec, images, k, u, lmbda, sweeps):
         slope, _ = codec.g_s.backward(sign, cache)
         k_new = np.clip(k - np.sign(slope).T.astype(k.dtype), -codec.limit, codec.limit)
         y_new = codec.dequantise(k_new, u).T
-        saved = bits(y_hat) - bits(y_new)
+        saved = (codec.bits(y_hat.T) - codec.bits(y_new.T)).T
         for i in range(codec.latent_dims):
             if (saved[i] + lmbda * d > 0).any():                     # else even d = 0 would not pay
                 y_try = y_hat.copy()

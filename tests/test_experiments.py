@@ -1,0 +1,92 @@
+import json
+
+import numpy as np
+import pytest
+
+import tinycodec as tc
+from tinycodec import experiments
+from tinycodec.baselines import KLT, mosaic, principal_components, through_pillow, tiles
+from tinycodec.metrics import mean_absolute_error, psnr
+
+
+@pytest.fixture(scope="module")
+def components(mnist):
+    return principal_components(mnist[0][:5000])
+
+
+@pytest.mark.parametrize("n", [0, 1, 300])
+def test_klt_codec_round_trips_through_bytes(n, components, mnist):
+    codec, images = KLT(components, 2.0), mnist[1][:n]
+    decoded = codec.decompress(codec.compress(images))
+    assert decoded.shape == (n, 28, 28) and decoded.dtype == np.uint8
+    k = np.rint((images.reshape(n, 784) / 255 - codec.mean) @ codec.basis / codec.step)
+    expected = 255 * (codec.mean + codec.step * k @ codec.basis.T)
+    np.testing.assert_array_equal(decoded, np.rint(expected).clip(0, 255).reshape(n, 28, 28))
+
+
+def test_smaller_steps_of_the_klt_cost_more_and_give_more(components, mnist):
+    images = mnist[1][:300]
+    streams = {step: KLT(components, step).compress(images) for step in (4, 2, 1)}
+    assert sorted(streams, key=lambda step: len(streams[step])) == [4, 2, 1]
+    quality = [psnr(images, KLT(components, step).decompress(data)).mean() for step, data in streams.items()]
+    assert quality == sorted(quality)
+
+
+def test_a_klt_stream_of_another_step_is_refused(components, mnist):
+    with pytest.raises(ValueError, match="written with model"):
+        KLT(components, 2.0).decompress(KLT(components, 1.0).compress(mnist[1][:3]))
+
+
+def test_principal_components_are_orthonormal(components):
+    _, basis, _ = components
+    np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-4)
+
+
+def test_tiles_undo_a_mosaic(mnist):
+    np.testing.assert_array_equal(tiles(mosaic(mnist[1][:60], 10)), mnist[1][:60])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WebP"])
+def test_formats_of_pillow_keep_the_shape_and_trade_bytes_for_quality(kind, mnist):
+    image = mosaic(mnist[1][:100], 10)
+    (small, bad), (large, good) = (through_pillow(image, format=kind, quality=q) for q in (5, 80))
+    assert bad.shape == good.shape == image.shape and small < large
+    assert mean_absolute_error(image, good) < mean_absolute_error(image, bad)
+
+
+@pytest.fixture
+def small_runs(monkeypatch, mnist):
+    """Runs of a few seconds: little data, few points."""
+    data = mnist[0][:500], mnist[1][:100]
+    monkeypatch.setattr(tc, "load_mnist", lambda: data)
+    monkeypatch.setattr(experiments, "SWEEPS", 1)
+
+
+def test_a_run_that_is_done_is_not_repeated(small_runs, tmp_path, monkeypatch):
+    result = experiments.run(tmp_path, 500, 5, 1)
+    monkeypatch.setattr(tc, "train", None)
+    assert experiments.run(tmp_path, 500, 5, 1) == json.loads(json.dumps(result))
+
+
+def test_an_interrupted_run_leaves_nothing_that_looks_done(small_runs, tmp_path, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(tc.Codec, "compress", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        experiments.run(tmp_path, 500, 5, 1)
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_tables_and_pictures_are_made_of_the_results(small_runs, tmp_path):
+    run = experiments.run(tmp_path, 500, 50, 1)
+    # Any results will do here: one run posing as all, its rate and quality moved along a curve.
+    results = {}
+    for i, (lmbda, d) in enumerate(experiments.RUNS):
+        moved = {kind: {"bits_ideal": 5.0 + 10 * i, "bits_file": 5.0 + 10 * i, "bits_each": 8.0 + 10 * i,
+                        "mae": 0.08 / (i + 1), "psnr": 14.0 + i} for kind in ("round", "refined", "dither")}
+        results[lmbda, d] = run | moved | {"lmbda": lmbda, "latent_dims": d}
+    text = experiments.tables(results)
+    assert text.count("\n| 2000 |") == 2 and "BD-rate" in text and "nan" not in text
+    curve = [{"bits": 10.0, "mae": 0.1, "psnr": 12.0}, {"bits": 100.0, "mae": 0.05, "psnr": 17.0}]
+    experiments.pictures(tmp_path, results, {label: curve for label in "abcde"})
+    assert len(list(tmp_path.glob("*.png"))) == 8

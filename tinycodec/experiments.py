@@ -1,0 +1,200 @@
+"""Every result in the README:    python -m tinycodec.experiments
+
+Trains a codec for each lmbda and for each number of latents, several at once. A run that is done
+is saved in the output folder and not repeated, so the command can be interrupted and typed again;
+delete the folder to begin afresh. Then come the baselines, the tables and the pictures.
+"""
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.parallel
+
+import numpy as np
+
+import tinycodec as tc
+from tinycodec import figures
+from tinycodec.baselines import KLT, mosaic, principal_components, through_pillow, tiles
+from tinycodec.metrics import bd_rate, mean_absolute_error, psnr
+
+LMBDAS = 100, 250, 500, 1000, 2000, 4000, 8000
+LATENT_DIMS = 2, 5, 10, 20, 50
+RUNS = [(lmbda, 50) for lmbda in LMBDAS] + [(2000, d) for d in LATENT_DIMS[:-1]]
+SWEEPS = 3
+REFERENCE = json.loads(Path(__file__).with_name("reference.json").read_text())["points"]
+
+
+def run(out, lmbda, latent_dims, epochs):
+    """Train one codec and measure it on the test digits; a dict, from its file if there is one."""
+    name = f"lmbda{lmbda}_latents{latent_dims}_epochs{epochs}"
+    path = out / f"{name}.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    train_images, images = tc.load_mnist()
+    codec = tc.Codec(latent_dims)
+    tc.train(codec, train_images, lmbda, epochs=epochs, threads=1, progress=False)
+    codec.save(out / f"{name}.npz")
+
+    def measure(data):
+        y_hat = codec.decode_latents(data)
+        decoded = codec.decompress(data)
+        return {"bits_ideal": codec.bits(y_hat).sum() / len(images), "bits_file": 8 * len(data) / len(images),
+                "mae": mean_absolute_error(images, decoded), "psnr": psnr(images, decoded).mean()}, y_hat
+
+    result = {"name": name, "lmbda": lmbda, "latent_dims": latent_dims, "epochs": epochs}
+    for kind, options in (("round", {}), ("refined", {"lmbda": lmbda, "refine": SWEEPS}),
+                          ("dither", {"quantizer": "dither"})):
+        result[kind], y_hat = measure(codec.compress(images, **options))
+        if kind != "dither":
+            strings = codec.range_coder().encode_each(codec.quantise(y_hat), 0)
+            result[kind]["bits_each"] = 8 * np.mean([len(s) for s in strings])
+    y = codec.analysis(images)
+    noisy = y + np.random.default_rng(0).uniform(-0.5, 0.5, y.shape)
+    result["training"] = {"bits": codec.bits(noisy).sum() / len(images),
+                          "mae": mean_absolute_error(images, codec.synthesis(noisy))}
+    result["bits_per_latent"] = np.sort(codec.bits(codec.dequantise(codec.quantise(y))).mean(axis=0))[::-1].tolist()
+
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(result, indent=1))
+    os.replace(partial, path)
+    return result
+
+
+def sweep(out, epochs, jobs):
+    """All runs, `jobs` at once -> {(lmbda, latent_dims): result}."""
+    results, todo = {}, []
+    for lmbda, d in RUNS:
+        if (out / f"lmbda{lmbda}_latents{d}_epochs{epochs}.json").exists():
+            results[lmbda, d] = run(out, lmbda, d, epochs)
+        else:
+            todo.append((lmbda, d))
+    if not todo:
+        return results
+
+    train_images, _ = tc.load_mnist()
+    begun = time.monotonic()
+    tc.train(tc.Codec(), train_images[:12_800], 2000, epochs=1, threads=1, progress=False)
+    seconds_a_run = (time.monotonic() - begun) * epochs * len(train_images) / 12_800 + 120
+    print(f"{len(results)} runs are done, {len(todo)} to do, {jobs} at once: about "
+          f"{seconds_a_run * -(-len(todo) // jobs) / 60:.0f} minutes on this machine.", flush=True)
+    begun = time.monotonic()
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        futures = {pool.submit(run, out, *key, epochs): key for key in todo}
+        for done, future in enumerate(as_completed(futures), 1):
+            results[futures[future]] = result = future.result()
+            left = (time.monotonic() - begun) / done * (len(todo) - done) / 60
+            print(f"{result['name']}: {result['round']['bits_file']:.1f} bits, MAE {result['round']['mae']:.4f}; "
+                  f"{done} of {len(todo)} runs done, about {left:.0f} minutes left", flush=True)
+    return results
+
+
+def baselines(out):
+    """Curves of other codecs on the test digits -> {label: [{"bits", "mae", "psnr"}, …]}."""
+    path = out / "baselines.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    train_images, images = tc.load_mnist()
+
+    def point(total_bytes, decoded, originals=images):
+        return {"bits": 8 * total_bytes / len(originals), "mae": mean_absolute_error(originals, decoded),
+                "psnr": psnr(originals, decoded).mean()}
+
+    components = principal_components(train_images)
+    curves = {"KLT (linear)": []}
+    for step in np.geomspace(7, 0.4, 12):
+        codec = KLT(components, step)
+        data = codec.compress(images)
+        curves["KLT (linear)"].append(point(len(data), codec.decompress(data)))
+    for kind in "JPEG", "WebP":
+        whole, single = curves[f"{kind}, mosaic"], curves[f"{kind}, single digits"] = [], []
+        for quality in (1, 5, 10, 20, 40, 60, 80):
+            size, decoded = through_pillow(mosaic(images, 100), format=kind, quality=quality)
+            whole.append(point(size, tiles(decoded)))
+            sizes, decoded = zip(*(through_pillow(image, format=kind, quality=quality) for image in images[:1000]))
+            single.append(point(sum(sizes), np.stack(decoded), images[:1000]))
+    path.write_text(json.dumps(curves, indent=1))
+    return curves
+
+
+def tables(results):
+    """-> Markdown."""
+    points = [results[lmbda, 50] for lmbda in LMBDAS]
+    lines = ["| lmbda | bits, ideal | bits in the file | bits as strings | MAE | PSNR [dB] "
+             "| refined: bits in the file | MAE | PSNR [dB] |", "|--:" * 9 + "|"]
+    for r in points:
+        a, b = r["round"], r["refined"]
+        lines.append(f"| {r['lmbda']} | {a['bits_ideal']:.2f} | {a['bits_file']:.2f} | {a['bits_each']:.2f} | {a['mae']:.5f} "
+                     f"| {a['psnr']:.2f} | {b['bits_file']:.2f} | {b['mae']:.5f} | {b['psnr']:.2f} |")
+
+    lines += ["", "BD-rate against the reference, lmbda 250 … 4000 (negative: fewer bits at the same quality)", "",
+              "| bits compared | at equal MAE | at equal PSNR |", "|---|--:|--:|"]
+    for label, kind, bits, reference_bits in (
+            ("rounded, ideal", "round", "bits_ideal", "bits_ideal"),
+            ("rounded, one string per digit", "round", "bits_each", "bits_actual"),
+            ("refined, ideal", "refined", "bits_ideal", "bits_ideal"),
+            ("refined, one string per digit", "refined", "bits_each", "bits_actual")):
+        ours = [r[kind] for r in points if 250 <= r["lmbda"] <= 4000]
+        cells = [f"{100 * bd_rate((rates(REFERENCE, reference_bits), q(REFERENCE)), (rates(ours, bits), q(ours))):+.1f} %"
+                 for q in (mae_quality, psnr_quality)]
+        lines.append(f"| {label} | {cells[0]} | {cells[1]} |")
+
+    lines += ["", "| lmbda | training-time bits | MAE | dithered file, bits | MAE | rounded file, bits | MAE |", "|--:" * 7 + "|"]
+    for r in points:
+        lines.append(f"| {r['lmbda']} | {r['training']['bits']:.2f} | {r['training']['mae']:.5f} | {r['dither']['bits_file']:.2f} "
+                     f"| {r['dither']['mae']:.5f} | {r['round']['bits_file']:.2f} | {r['round']['mae']:.5f} |")
+    return "\n".join(lines) + "\n"
+
+
+def rates(points, key):
+    return [p[key] for p in points]
+
+
+def mae_quality(points):
+    return [-20 * np.log10(p["mae"]) for p in points]
+
+
+def psnr_quality(points):
+    return [p["psnr"] for p in points]
+
+
+def pictures(out, results, curves):
+    """Write every figure into `out`."""
+    _, images = tc.load_mnist()
+    points = [results[lmbda, 50] for lmbda in LMBDAS]
+    codecs = {r["lmbda"]: tc.Codec.load(out / f"{r['name']}.npz") for r in points}
+    figures.rate_distortion(out / "rate_distortion.png", points, REFERENCE, curves)
+    figures.against_lmbda(out / "against_lmbda.png", points, REFERENCE)
+    figures.bits_per_latent(out / "bits_per_latent.png", points)
+    figures.number_of_latents(out / "number_of_latents.png", [results[2000, d] for d in LATENT_DIMS])
+    figures.where_the_bits_are(out / "where_the_bits_are.png", points)
+    shown = {lmbda: codecs[lmbda] for lmbda in (100, 500, 1000, 2000, 8000)}
+    figures.at_five_rates(out / "at_five_rates.png", shown, images[[2, 4, 8]])
+    figures.interpolation(out / "interpolation.png", codecs[2000], images[[1, 3, 4, 7, 18]], images[[8, 9, 0, 2, 11]])
+    figures.samples(out / "samples_by_lmbda.png", shown, np.random.default_rng(0))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("output/experiments"), help="default output/experiments")
+    parser.add_argument("--epochs", type=int, default=15, help="of each run (default 15, the reference's)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once (default: cores)")
+    args = parser.parse_args()
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        results = sweep(args.out, args.epochs, args.jobs)
+        (args.out / "tables.md").write_text(tables(results))
+        print(f"\n{tables(results)}")
+        pictures(args.out, results, baselines(args.out))
+    except KeyboardInterrupt:
+        sys.exit("interrupted: finished runs are kept, the same command goes on from there")
+    except (OSError, ValueError, FloatingPointError) as error:
+        sys.exit(f"experiments: {error}")
+
+
+if __name__ == "__main__":
+    main()
