@@ -51,19 +51,22 @@ class Codec:
 
     def analysis(self, images):
         """uint8 (n, 28, 28) -> latents before rounding, float32 (n, latent_dims)."""
-        return _run(self.g_a, as_pixels(check_images(images))).T
+        return _in_batches(lambda batch: self.g_a.forward(as_pixels(batch))[0].T, check_images(images))
 
     def synthesis(self, y_hat):
         """Latents (n, latent_dims) -> uint8 (n, 28, 28)."""
-        y_hat = self._check_rows(y_hat, "latents").astype(np.float32)
-        return as_images(_run(self.g_s, np.ascontiguousarray(y_hat.T)))
+        y_hat = np.asarray(y_hat)
+        if y_hat.ndim != 2 or y_hat.shape[1] != self.latent_dims or y_hat.dtype.kind not in "fiu":
+            raise ValueError(f"expected latents of shape (n, {self.latent_dims}), got {y_hat.dtype} {y_hat.shape}")
+        return _in_batches(lambda batch: as_images(self.g_s.forward(batch.T)[0]), y_hat.astype(np.float32))
 
-    # --- quantisation: o = μ + u, and u = 0 for rounding ---
+    # --- quantisation: the offset is o = μ + u, with u = 0 for rounding ---
 
     @property
     def limit(self):
         """Integers are clipped to ±limit: 16 σ of the widest latent, and 16 for good measure."""
-        return min(math.ceil(16 + 16 * np.exp(np.float64(self.prior.params["log_sigma"].max()))), 2**20)
+        sigma = np.exp(self.prior.params["log_sigma"].max(), dtype=np.float64)
+        return math.ceil(min(16 + 16 * sigma, 2**20))
 
     def quantise(self, y, u=np.float32(0)):
         """Latents (n, latent_dims) -> integers to be coded, int32."""
@@ -195,24 +198,16 @@ class Codec:
             p[...] = got
         return codec
 
-    def _check_rows(self, a, what):
-        a = np.asarray(a)
-        if a.ndim != 2 or a.shape[1] != self.latent_dims or a.dtype.kind not in "fiu":
-            raise ValueError(f"expected {what} of shape (n, {self.latent_dims}), got {a.dtype} {a.shape}")
-        return a
 
-
-def _run(network, x, size=128):
-    """network.forward in batches of `size`, on all cores.
+def _in_batches(function, a, size=128):
+    """function(a), in batches of `size` rows on all cores.
 
     The last batch is filled up with zeros: a matrix product may round differently at another
     shape, and what becomes of an image must not depend on how many others come with it.
     """
-    def forward(i):
-        batch = x[..., i:i + size]
-        missing = size - batch.shape[-1]
-        padded = np.concatenate([batch, np.zeros((*x.shape[:-1], missing), x.dtype)], axis=-1)
-        return network.forward(padded)[0][..., :size - missing]
+    def one(i):
+        batch = a[i:i + size]
+        padding = np.zeros((size - len(batch), *a.shape[1:]), a.dtype)
+        return function(np.concatenate([batch, padding]))[:len(batch)]
 
-    starts = range(0, max(x.shape[-1], 1), size)
-    return np.concatenate(parallel_map(forward, starts, default_threads()), axis=-1)
+    return np.concatenate(parallel_map(one, range(0, max(len(a), 1), size), default_threads()))
