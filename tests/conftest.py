@@ -9,7 +9,9 @@ import tinycodec as tc
 
 
 def pytest_configure(config):
-    config.addinivalue_line("filterwarnings", "error")
+    # Overflow and invalid values anywhere, and deprecated calls of ours, are failures.
+    config.addinivalue_line("filterwarnings", "error::RuntimeWarning")
+    config.addinivalue_line("filterwarnings", "error:::tinycodec")
 
 
 @pytest.fixture

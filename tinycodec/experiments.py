@@ -25,7 +25,7 @@ from tinycodec.metrics import bd_rate, mean_absolute_error, psnr
 LMBDAS = 100, 250, 500, 1000, 2000, 4000, 8000
 LATENT_DIMS = 2, 5, 10, 20, 50
 RUNS = [(lmbda, 50) for lmbda in LMBDAS] + [(2000, d) for d in LATENT_DIMS[:-1]]
-SWEEPS = 3
+SWEEPS = 2
 REFERENCE = json.loads(Path(__file__).with_name("reference.json").read_text())["points"]
 
 

@@ -46,7 +46,7 @@ def check_gradients(layer, x, tolerance=1e-6):
 
 
 def _central_difference(layer, x, array, i, g):
-    value, h = array[i], 1e-6 * max(1.0, abs(array[i]))
+    value, h = array[i], 1e-5 * max(1.0, abs(array[i]))
     array[i] = value + h
     above = np.array(layer.forward(x)[0])                        # a copy: y may be a view of x
     array[i] = value - h

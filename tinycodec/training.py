@@ -93,7 +93,7 @@ class Adam:
         parallel_map(update, [self.blocks[i::threads] for i in range(threads)])
 
 
-def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=1e-3, distortion="mae",
+def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distortion="mae",
           seed=0, threads=None, progress=True):
     """Train `codec` in place on uint8 images (n, 28, 28): minimise rate + lmbda · distortion.
 
