@@ -68,6 +68,7 @@ def test_conv_weight_gradient_is_the_adjoint_of_conv_in_w(height, width, kernel,
     (lambda r: LeakyReLU(0.2), (3, 2, 4, 5)),
     (lambda r: Reshape(2, 3, 4), (24, 2)),
     (lambda r: Sequential(Conv2D(1, 2, 3, 2, r), LeakyReLU(), Reshape(18), Dense(18, 2, r)), (5, 1, 5, 2)),
+    (lambda r: Sequential(Dense(3, 4, r), Sequential(LeakyReLU(), Dense(4, 2, r))), (3, 2)),
 ])
 def test_gradients_of_every_layer_are_right(layer, shape, rng):
     layer = layer(rng)
@@ -95,6 +96,13 @@ def test_an_empty_batch_gives_an_empty_batch(rng):
     y, cache = network.forward(np.zeros((4, 1, 4, 0), np.float32))
     dx, _ = network.backward(y, cache)
     assert y.shape == dx.shape == (4, 1, 4, 0)
+
+
+@pytest.mark.parametrize("layer", [Conv2D, ConvTranspose2D])
+@pytest.mark.parametrize("shape", [(4, 1, 4, 2), (4, 3, 4), (4, 4, 3, 2)])
+def test_images_of_the_wrong_shape_are_an_error(layer, shape, rng):
+    with pytest.raises(ValueError, match=rf"expected images \(H, 3, W, N\), got \({shape[0]}, "):
+        layer(3, 2, 5, 2, rng).forward(np.zeros(shape))
 
 
 def test_layers_keep_nothing_of_a_batch(rng):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tinycodec.refine import refine
+from tinycodec.refine import refine_integers
 
 LMBDA = 2000
 
@@ -20,21 +20,21 @@ def digits(mnist):
 def test_no_image_gets_worse(quantizer, codec, digits):
     u = codec.dither(1, len(digits)) if quantizer == "dither" else np.float32(0)
     k = codec.quantise(codec.analysis(digits), u)
-    before, after = loss(codec, digits, k, u), loss(codec, digits, refine(codec, digits, k, u, LMBDA, 2), u)
+    before, after = loss(codec, digits, k, u), loss(codec, digits, refine_integers(codec, digits, k, u, LMBDA, 2), u)
     assert (after < before + 1e-3).all()
     assert after.mean() < before.mean() - 1
 
 
 def test_more_sweeps_are_no_worse(codec, digits):
     k = codec.quantise(codec.analysis(digits))
-    once, twice = (loss(codec, digits, refine(codec, digits, k, np.float32(0), LMBDA, n)) for n in (1, 2))
+    once, twice = (loss(codec, digits, refine_integers(codec, digits, k, np.float32(0), LMBDA, n)) for n in (1, 2))
     assert (twice < once + 1e-3).all() and twice.mean() < once.mean()
 
 
 def test_the_integers_given_are_left_as_they_were(codec, digits):
     k = codec.quantise(codec.analysis(digits))
     before = k.copy()
-    refine(codec, digits, k, np.float32(0), LMBDA, 1)
+    refine_integers(codec, digits, k, np.float32(0), LMBDA, 1)
     np.testing.assert_array_equal(k, before)
 
 
@@ -42,11 +42,11 @@ def test_refined_streams_and_strings_decode_to_the_same_better_images(codec, dig
     options = {"lmbda": LMBDA, "refine": 1}
     decoded = codec.decompress(codec.compress(digits, **options))
     np.testing.assert_array_equal(codec.decompress_each(codec.compress_each(digits, **options)), decoded)
-    k = refine(codec, digits, codec.quantise(codec.analysis(digits)), np.float32(0), LMBDA, 1)
+    k = refine_integers(codec, digits, codec.quantise(codec.analysis(digits)), np.float32(0), LMBDA, 1)
     np.testing.assert_array_equal(decoded, codec.synthesis(codec.dequantise(k)))
 
 
 @pytest.mark.parametrize("n", [0, 1, 130])
 def test_any_number_of_images(n, codec, digits):
     k = codec.quantise(codec.analysis(digits[:n]))
-    assert refine(codec, digits[:n], k, np.float32(0), LMBDA, 1).shape == k.shape
+    assert refine_integers(codec, digits[:n], k, np.float32(0), LMBDA, 1).shape == k.shape

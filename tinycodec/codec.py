@@ -23,7 +23,7 @@ from .images import as_images, as_pixels, check_images
 from .layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
 from .parallel import default_threads, parallel_map
 from .rangecoder import GaussianRangeCoder
-from .refine import refine
+from .refine import refine_integers
 
 
 class Codec:
@@ -154,7 +154,7 @@ class Codec:
 
     def _integers(self, images, y, u, lmbda, sweeps):
         k = self.quantise(y, u)
-        return refine(self, images, k, u, lmbda, sweeps) if sweeps else k
+        return refine_integers(self, images, k, u, lmbda, sweeps) if sweeps else k
 
     def range_coder(self):
         """For integers of mean μ − o = −u."""

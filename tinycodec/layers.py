@@ -95,6 +95,7 @@ def fold(s, width, kernel, stride):
 
 def conv(x, w, stride):
     """(H, C_in, W, N) -> (H_out, C_out, W_out, N)."""
+    _check_channels(x, w.shape[3])
     s = unfold(x, w.shape[1], stride)
     y = w.reshape(len(w), -1) @ row_groups(s, w.shape[1], stride)
     return y.reshape(*y.shape[:2], *s.shape[2:])
@@ -108,6 +109,7 @@ def conv_adjoint(y, w, stride, height, width):
     first: `stride` matrix products gather all rows, where "col2im" scatters k·k copies.
     """
     out_channels, kernel, _, channels = w.shape
+    _check_channels(y, out_channels)
     h_out, _, w_out, n = y.shape
     above = same_padding(height, kernel, stride)[1]
     pad = math.ceil(kernel / stride) - 1
@@ -132,6 +134,11 @@ def conv_weight_gradient(x, dy, kernel, stride):
     dy = dy.reshape(*dy.shape[:2], groups.shape[-1])                       # (H_out, C_out, W·N)
     dw = (groups @ dy.transpose(0, 2, 1)).sum(axis=0)
     return dw.T.reshape(dy.shape[1], kernel, kernel, -1)
+
+
+def _check_channels(x, channels):
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise ValueError(f"expected images (H, {channels}, W, N), got {x.shape}")
 
 
 # --- the layers ------------------------------------------------------------------------------
@@ -247,9 +254,8 @@ class Sequential:
 
     @params.setter
     def params(self, params):
-        for name, value in params.items():
-            i, key = name.split(".", 1)
-            self.layers[int(i)].params[key] = value
+        for i, layer in enumerate(self.layers):
+            layer.params = {key: params[f"{i}.{key}"] for key in layer.params}
 
     def forward(self, x):
         caches = []

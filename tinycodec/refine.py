@@ -10,7 +10,7 @@ from .images import as_images, as_pixels
 from .parallel import default_threads, parallel_map
 
 
-def refine(codec, images, k, u, lmbda, sweeps):
+def refine_integers(codec, images, k, u, lmbda, sweeps):
     """-> integers, int32 (n, latent_dims), of no higher loss than `k` for any image.
 
     The loss of an image is the ideal code length of its integers plus lmbda · mean |x − x̂| of the
