@@ -68,7 +68,8 @@ class Adam:
     def update(self, shards, learning_rate, parallel_map):
         """Change the parameters in place; the gradient is the sum of the dicts `shards`."""
         self.t += 1
-        alpha = learning_rate * np.sqrt(1 - self.BETA2**self.t) / (1 - self.BETA1**self.t)
+        # A Python float: a NumPy float64 would make the whole product below float64, and slow.
+        alpha = float(learning_rate * np.sqrt(1 - self.BETA2**self.t) / (1 - self.BETA1**self.t))
 
         def update(blocks):
             for name, block in blocks:
