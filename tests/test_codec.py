@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 
@@ -117,7 +118,8 @@ def test_dither_is_the_same_for_ever(codec):
 
 @pytest.mark.parametrize("options, message", [
     ({"quantizer": "floor"}, "'round' or 'dither', got 'floor'"), ({"quantizer": "dither", "seed": -1}, "seed"),
-    ({"refine": 1}, "positive, finite lmbda, got None")])
+    ({"refine": 1}, "positive, finite lmbda, got None"), ({"lmbda": 2000}, "positive integer, got 0"),
+    ({"lmbda": 2000, "refine": -1}, "positive integer, got -1")])
 def test_wrong_options_of_compress_are_an_error(options, message, codec, digits):
     with pytest.raises(ValueError, match=message):
         codec.compress(digits[:2], **options)
@@ -142,7 +144,11 @@ def test_pickled_objects_are_refused(tmp_path):
         tc.Codec.load(tmp_path / "model.npz")
 
 
-@pytest.mark.parametrize("data", [b"", b"PK\3\4 not really", b"\x93NUMPY", b"text"])
+NPY = io.BytesIO()
+np.save(NPY, np.zeros(3))
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\3\4 not really", b"\x93NUMPY", b"text", NPY.getvalue()])
 def test_other_files_are_no_models(data, tmp_path):
     (tmp_path / "model.npz").write_bytes(data)
     with pytest.raises(ValueError, match="model.npz: not a model"):
@@ -203,7 +209,7 @@ def test_wrong_images_are_an_error_that_says_what_came(method, images, got, code
 
 
 def test_wrong_latents_are_an_error(codec):
-    with pytest.raises(ValueError, match=r"expected latents of shape \(n, 20\), got float64 \(3, 21\)"):
+    with pytest.raises(ValueError, match=r"expected finite latents of shape \(n, 20\), got float64 \(3, 21\)"):
         codec.synthesis(np.zeros((3, 21)))
 
 

@@ -24,6 +24,22 @@ def test_a_readers_own_layer_passes(rng):
     check_gradients(Scale(), rng.normal(size=(3, 5)))
 
 
+def test_a_layer_that_works_in_place_passes(rng):
+    class Square:
+        params = {}
+
+        def forward(self, x):
+            cache = x.copy()
+            x *= x
+            return x, cache
+
+        def backward(self, dy, x):
+            dy *= 2 * x
+            return dy, {}
+
+    check_gradients(Square(), rng.normal(size=(3, 5)))
+
+
 @pytest.mark.parametrize("wrong", [1e-5, 0.1, -1, np.nan])
 def test_a_wrong_gradient_is_caught_and_named(wrong, rng):
     with pytest.raises(AssertionError, match=r"params\['a'\]\[1\]"):

@@ -46,6 +46,11 @@ def test_refined_streams_and_strings_decode_to_the_same_better_images(codec, dig
     np.testing.assert_array_equal(decoded, codec.synthesis(codec.dequantise(k)))
 
 
+def test_images_may_be_a_list(codec, digits):
+    options = {"lmbda": LMBDA, "refine": 1}
+    assert codec.compress(list(digits[:3]), **options) == codec.compress(digits[:3], **options)
+
+
 @pytest.mark.parametrize("n", [0, 1, 130])
 def test_any_number_of_images(n, codec, digits):
     k = codec.quantise(codec.analysis(digits[:n]))

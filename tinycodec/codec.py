@@ -56,8 +56,8 @@ class Codec:
     def synthesis(self, y_hat):
         """Latents (n, latent_dims) -> uint8 (n, 28, 28)."""
         y_hat = np.asarray(y_hat)
-        if y_hat.ndim != 2 or y_hat.shape[1] != self.latent_dims or y_hat.dtype.kind not in "fiu":
-            raise ValueError(f"expected latents of shape (n, {self.latent_dims}), got {y_hat.dtype} {y_hat.shape}")
+        if y_hat.ndim != 2 or y_hat.shape[1] != self.latent_dims or not np.isfinite(y_hat).all():
+            raise ValueError(f"expected finite latents of shape (n, {self.latent_dims}), got {y_hat.dtype} {y_hat.shape}")
         return _in_batches(lambda batch: as_images(self.g_s.forward(batch.T)[0]), y_hat.astype(np.float32))
 
     # --- quantisation: the offset is o = μ + u, with u = 0 for rounding ---
@@ -102,6 +102,7 @@ class Codec:
             raise ValueError(f"expected quantizer 'round' or 'dither', got {quantizer!r}")
         if not 0 <= seed < 2**32:
             raise ValueError(f"expected a seed from 0 to 2**32 - 1, got {seed!r}")
+        images = check_images(images)
         y = self.analysis(images)
         u = self._dither(quantizer, seed, len(y))
         k = self._integers(images, y, u, lmbda, refine)
@@ -125,6 +126,7 @@ class Codec:
 
         Nothing but the rounded latents is in them: no header, no checksum.
         """
+        images = check_images(images)
         k = self._integers(images, self.analysis(images), np.float32(0), lmbda, refine)
         return self.range_coder().encode_each(k, 0)
 
@@ -154,7 +156,7 @@ class Codec:
 
     def _integers(self, images, y, u, lmbda, sweeps):
         k = self.quantise(y, u)
-        return refine_integers(self, images, k, u, lmbda, sweeps) if sweeps else k
+        return k if lmbda is None and sweeps == 0 else refine_integers(self, images, k, u, lmbda, sweeps)
 
     def range_coder(self):
         """For integers of mean μ − o = −u."""
@@ -186,7 +188,7 @@ class Codec:
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as saved:
                 arrays = dict(saved)
-        except (ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        except (ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:          # TypeError: an .npy file
             raise ValueError(f"{path}: not a model that tinycodec saved ({error})") from None
         if arrays.get("prior.mu", np.zeros(0)).size == 0:
             raise ValueError(f"{path}: not a model that tinycodec saved (no array prior.mu)")
@@ -200,7 +202,7 @@ class Codec:
 
 
 def _in_batches(function, a, size=128):
-    """function(a), in batches of `size` rows on all cores.
+    """function(a), in batches of `size` rows, on as many threads as `default_threads` says.
 
     The last batch is filled up with zeros: a matrix product may round differently at another
     shape, and what becomes of an image must not depend on how many others come with it.

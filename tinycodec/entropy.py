@@ -7,8 +7,9 @@ the unit interval around ỹ,
 
     p(ỹ) = Φ((ỹ − μ + ½)/σ) − Φ((ỹ − μ − ½)/σ).
 
-The same formula at an integer is the probability of that integer once latents are rounded, which
-is why the training-time rate predicts the size of the file.
+The same formula gives the probability of a latent once it is rounded, be it to an integer or to any
+other grid of step 1 (see the offset in tinycodec.codec), which is why the rate in training predicts
+the size of the file.
 """
 import numpy as np
 from scipy.special import erfcx, log_ndtr

@@ -33,8 +33,8 @@ def latents(path, codecs, images, rng, count=5):
     `codecs` maps a row's label to a codec; shown are the latents most informative for the last.
     """
     shown = informative(list(codecs.values())[-1], images)[:count]
-    figure = Figure(figsize=(2.4 * count, 2.5 * len(codecs)), layout="constrained")
-    for row, (label, codec) in zip(figure.subplots(len(codecs), count, squeeze=False), codecs.items()):
+    figure = Figure(figsize=(2.4 * len(shown), 2.5 * len(codecs)), layout="constrained")
+    for row, (label, codec) in zip(figure.subplots(len(codecs), len(shown), squeeze=False), codecs.items()):
         y = codec.analysis(images).T
         y = y + rng.uniform(-0.5, 0.5, y.shape)
         for axis, i in zip(row, shown):
@@ -60,7 +60,7 @@ def training_curves(path, history, epochs):
         axis.plot(epoch, values, ".", markersize=1, color="tab:blue", alpha=0.3)
         mean = np.convolve(values, np.ones(window) / window, mode="valid")
         axis.plot(epoch[window - 1:], mean, color="tab:red")
-        axis.set_ylim(0, 1.2 * np.quantile(values, 0.98))
+        axis.set_ylim(0, 1.05 * values[len(values) // 50:].max())
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
     figure.savefig(path)
@@ -94,7 +94,8 @@ def basis_walk(path, codec, images, count=10, steps=7):
     _show(axis, decoded.swapaxes(1, 2).reshape(28 * len(shown), 28 * steps))
     axis.set_xticks(14 + 28 * np.arange(steps), [f"{w:+g}" for w in walk])
     axis.set_yticks(14 + 28 * np.arange(len(shown)), [f"latent {i}" for i in shown])
-    axis.set_xlabel("value of the latent, in standard deviations of its prior")
+    axis.set_xlabel("value of one latent, in standard deviations of its prior")
+    axis.set_title("one latent moves, the others stay at the prior's mean")
     figure.savefig(path)
 
 
@@ -164,7 +165,7 @@ def number_of_latents(path, points):
         axis.text(i, bits[i] + distortion[i] + 2, f"{p['round']['psnr']:.1f} dB", ha="center")
     axis.set_xlabel("latents")
     axis.set_ylabel("loss, in bits per digit")
-    axis.legend(loc="lower right")
+    figure.legend(loc="outside upper center", ncols=2)
     figure.savefig(path)
 
 

@@ -8,7 +8,8 @@ def check_gradients(layer, x, tolerance=1e-6):
     """Check dx and every entry of `grads` of a layer (see tinycodec.layers) at the input x.
 
     In float64, whatever the types of `x` and `layer.params`, and on a copy of the layer, for a
-    random linear function L = ⟨g, y⟩ of the output:  dL/dv ≈ ⟨g, y(v + h) − y(v − h)⟩ / 2h.
+    random linear function L = ⟨g, y⟩ of the output:  dL/dv ≈ ⟨g, y(v + h) − y(v − h)⟩ / 2h. Choose
+    an `x` away from kinks, as of a leaky ReLU at 0, where there is no derivative to compare with.
 
     Raises AssertionError that names the worst entry, if its error is more than `tolerance` of the
     larger of both values. (Values under a thousandth of the array's largest count as that much:
@@ -21,9 +22,9 @@ def check_gradients(layer, x, tolerance=1e-6):
     layer = copy.deepcopy(layer)
     layer.params = {name: np.array(p, np.float64) for name, p in layer.params.items()}
     x = np.array(x, np.float64)
-    y, cache = layer.forward(x)
+    y, cache = layer.forward(x.copy())
     g = np.random.default_rng(0).normal(size=y.shape)
-    dx, grads = layer.backward(g, cache)
+    dx, grads = layer.backward(g.copy(), cache)                 # copies, as a layer may work in place
     if set(grads) != set(layer.params):
         raise AssertionError(f"backward gives gradients of {sorted(grads)}, the parameters are {sorted(layer.params)}")
 
@@ -48,8 +49,8 @@ def check_gradients(layer, x, tolerance=1e-6):
 def _central_difference(layer, x, array, i, g):
     value, h = array[i], 1e-5 * max(1.0, abs(array[i]))
     array[i] = value + h
-    above = np.array(layer.forward(x)[0])                        # a copy: y may be a view of x
+    above = layer.forward(x.copy())[0]
     array[i] = value - h
-    below = np.array(layer.forward(x)[0])
+    below = layer.forward(x.copy())[0]
     array[i] = value
     return np.sum(g * (above - below)) / (2 * h)

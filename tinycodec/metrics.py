@@ -35,6 +35,6 @@ def bd_rate(reference, curve):
     low = max(f.x[0] for f in log_rates)
     high = min(f.x[-1] for f in log_rates)
     if low >= high:
-        raise ValueError(f"the curves share no quality: they meet from {low:g} to {high:g}")
+        raise ValueError(f"the curves share no quality: one ends at {high:g}, the other begins at {low:g}")
     a, b = (f.integrate(low, high) / (high - low) for f in log_rates)
     return np.expm1(b - a)

@@ -20,5 +20,6 @@ def default_threads():
 
 
 def parallel_map(function, items, threads):
+    """[function(item) for item in items], on `threads` threads."""
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(function, items))

@@ -18,6 +18,8 @@ def refine_integers(codec, images, k, u, lmbda, sweeps):
     """
     if lmbda is None or not 0 < lmbda < np.inf:
         raise ValueError(f"refine needs a positive, finite lmbda, got {lmbda!r}")
+    if not (isinstance(sweeps, (int, np.integer)) and sweeps > 0):
+        raise ValueError(f"expected refine, a positive integer, got {sweeps!r}")
     u = np.broadcast_to(u, k.shape)
     batch = 128
     starts = range(0, len(k), batch)

@@ -54,18 +54,20 @@ class Adam:
     from line to line, and without temporaries: a third of the time of the same lines on 2¹⁴ entries
     with temporaries. Still smaller blocks are slower, since threads queue for the interpreter lock.
     """
-    BETA1, BETA2, EPSILON, BLOCK = 0.9, 0.999, 1e-7, 2**17
+    BETA1, BETA2, EPSILON, BLOCK = 0.9, 0.999, 1e-7, 2**17           # ε is TensorFlow's
 
     def __init__(self, params, speed=None):
         """`params` are arrays by name; `speed` gives some of them a multiple of the learning rate."""
         self.speed = speed or {}
+        if not all(p.flags.c_contiguous for p in params.values()):
+            raise ValueError("expected parameters in C order, to be updated in place")
         flat = {name: p.reshape(-1) for name, p in params.items()}
         self.state = {name: (p, np.zeros_like(p), np.zeros_like(p)) for name, p in flat.items()}
         self.blocks = [(name, slice(i, i + self.BLOCK))
                        for name, p in flat.items() for i in range(0, p.size, self.BLOCK)]
         self.t = 0
 
-    def update(self, shards, learning_rate, parallel_map):
+    def update(self, shards, learning_rate, on_threads):
         """Change the parameters in place; the gradient is the sum of the dicts `shards`."""
         self.t += 1
         # A Python float: a NumPy float64 would make the whole product below float64, and slow.
@@ -91,7 +93,7 @@ class Adam:
                 p -= step
 
         threads = len(shards)
-        parallel_map(update, [self.blocks[i::threads] for i in range(threads)])
+        on_threads(update, [self.blocks[i::threads] for i in range(threads)])
 
 
 def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distortion="mae",
@@ -100,8 +102,9 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
 
     rate is in bits per image; distortion is the mean over pixels in [0, 1] of |x − x̂| ("mae") or
     (x − x̂)² ("mse"). `learning_rate` is where Adam begins; it falls to 0 on a cosine. `seed` decides
-    the order of the images and the noise. `threads` shards of a batch are worked on at once; more
-    than one wants a matrix library of one thread (see tinycodec.parallel).
+    the order of the images and the noise. `threads` shards of a batch are worked on at once, which
+    changes how sums are rounded; more than one wants a matrix library of one thread (see
+    tinycodec.parallel, also for the default).
 
     Returns the history, a dict of float arrays with one entry per step: "loss", "rate" and
     "distortion". Raises FloatingPointError at the first loss that is not finite, before the
@@ -130,7 +133,7 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     history = []
 
     with ThreadPoolExecutor(threads) as pool:
-        def parallel_map(function, items):
+        def on_threads(function, items):
             return list(pool.map(function, items))
 
         for epoch in range(epochs):
@@ -144,13 +147,13 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
                     return loss_and_gradients(codec, x, noise[:, part], lmbda, distortion, len(chosen))
 
                 parts = np.array_split(np.arange(len(chosen)), min(threads, len(chosen)))
-                terms, grads = zip(*parallel_map(shard, parts))
+                terms, grads = zip(*on_threads(shard, parts))
                 history.append(np.sum(terms, axis=0))
                 if not np.isfinite(history[-1][0]):
                     raise FloatingPointError(f"the loss is {history[-1][0]} at step {len(history)} (epoch {epoch + 1}): "
                                              "a lower learning_rate or lmbda may help")
                 cosine = (1 + np.cos(np.pi * len(history) / steps)) / 2          # Loshchilov & Hutter 2017
-                adam.update(grads, learning_rate * cosine, parallel_map)
+                adam.update(grads, learning_rate * cosine, on_threads)
                 if report:
                     report(epoch, start + len(chosen), history)
     return dict(zip(("loss", "rate", "distortion"), np.array(history).T))
