@@ -24,7 +24,7 @@ def test_convolution_agrees_with_scipy(height, width, kernel, stride, rng):
     w = rng.normal(size=(4, kernel, kernel, 3))
     pads = [same_padding(size, kernel, stride)[1:] for size in (height, width)]
     padded = np.pad(x, (pads[0], (0, 0), pads[1], (0, 0)))
-    y = conv(x, w, stride)
+    y = conv(unfold(x, kernel, stride), w, stride)
     for n in range(2):
         for o in range(4):
             expected = sum(correlate2d(padded[:, c, :, n], w[o, :, :, c], mode="valid") for c in range(3))
@@ -44,7 +44,7 @@ def test_fold_is_the_adjoint_of_unfold(height, width, kernel, stride, rng):
 def test_conv_adjoint_is_the_adjoint_of_conv(height, width, kernel, stride, rng):
     x = rng.normal(size=(height, 3, width, 2))
     w = rng.normal(size=(4, kernel, kernel, 3))
-    y = conv(x, w, stride)
+    y = conv(unfold(x, kernel, stride), w, stride)
     z = rng.normal(size=y.shape)
     assert np.vdot(y, z) == pytest.approx(np.vdot(x, conv_adjoint(z, w, stride, height, width)))
 
@@ -53,9 +53,9 @@ def test_conv_adjoint_is_the_adjoint_of_conv(height, width, kernel, stride, rng)
 def test_conv_weight_gradient_is_the_adjoint_of_conv_in_w(height, width, kernel, stride, rng):
     x = rng.normal(size=(height, 3, width, 2))
     w = rng.normal(size=(4, kernel, kernel, 3))
-    y = conv(x, w, stride)
+    y = conv(unfold(x, kernel, stride), w, stride)
     z = rng.normal(size=y.shape)
-    assert np.vdot(y, z) == pytest.approx(np.vdot(w, conv_weight_gradient(x, z, kernel, stride)))
+    assert np.vdot(y, z) == pytest.approx(np.vdot(w, conv_weight_gradient(unfold(x, kernel, stride), z, kernel, stride)))
 
 
 @pytest.mark.parametrize("layer, shape", [

@@ -97,17 +97,16 @@ def fold(s, width, kernel, stride):
 # With w of shape (C_out, k, k, C_in) and p the padding before,
 #     y[h, o, u] = Σ_ijc w[o, i, j, c] · x[h·stride + i − p, c, u·stride + j − p].
 # This is bilinear in (w, x), so each gradient is the same sum with other letters summed over.
+# `conv` and `conv_weight_gradient` take s = unfold(x, k, stride), which is made once for both.
 
-def conv(x, w, stride):
-    """(H, C_in, W, N) -> (H_out, C_out, W_out, N)."""
-    _check_channels(x, w.shape[3])
-    s = unfold(x, w.shape[1], stride)
+def conv(s, w, stride):
+    """(H', k·C_in, W_out, N) -> (H_out, C_out, W_out, N)."""
     y = w.reshape(len(w), -1) @ row_groups(s, w.shape[1], stride)
     return y.reshape(*y.shape[:2], *s.shape[2:])
 
 
 def conv_adjoint(y, w, stride, height, width):
-    """⟨conv(x, w), y⟩ = ⟨x, conv_adjoint(y, w)⟩: (H_out, C_out, W_out, N) -> (H, C_in, W, N).
+    """⟨conv(unfold(x), w), y⟩ = ⟨x, conv_adjoint(y, w)⟩: (H_out, C_out, W_out, N) -> (H, C_in, W, N).
 
     Row h of x is seen by tap i of output row (h + p − i)/stride, if that is an integer. So the
     rows h = f, f + stride, … are a stride-1 convolution of y with every stride-th tap, last tap
@@ -136,9 +135,9 @@ def conv_adjoint(y, w, stride, height, width):
     return fold(s.reshape(height, kernel * channels, w_out, n), width, kernel, stride)
 
 
-def conv_weight_gradient(x, dy, kernel, stride):
-    """dL/dw of y = conv(x, w), given dy = dL/dy: (C_out, kernel, kernel, C_in)."""
-    groups = row_groups(unfold(x, kernel, stride), kernel, stride)         # (H_out, k·k·C, W·N)
+def conv_weight_gradient(s, dy, kernel, stride):
+    """dL/dw of y = conv(s, w), given dy = dL/dy: (C_out, kernel, kernel, C_in)."""
+    groups = row_groups(s, kernel, stride)                                 # (H_out, k·k·C_in, W·N)
     dy = dy.reshape(*dy.shape[:2], groups.shape[-1])                       # (H_out, C_out, W·N)
     dw = (groups @ dy.transpose(0, 2, 1)).sum(axis=0)
     return dw.T.reshape(dy.shape[1], kernel, kernel, -1)
@@ -184,13 +183,16 @@ class Conv2D:
         self.kernel, self.stride = kernel, stride
 
     def forward(self, x):
-        y = conv(x, self.params["w"], self.stride)
+        _check_channels(x, self.params["w"].shape[3])
+        s = unfold(x, self.kernel, self.stride)
+        y = conv(s, self.params["w"], self.stride)
         y += self.params["b"][:, None, None]
-        return y, x
+        return y, (s, x.shape)
 
-    def backward(self, dy, x):
-        dx = conv_adjoint(dy, self.params["w"], self.stride, x.shape[0], x.shape[2])
-        dw = conv_weight_gradient(x, dy, self.kernel, self.stride)
+    def backward(self, dy, cache, input_gradient=True):
+        s, (height, _, width, _) = cache
+        dx = conv_adjoint(dy, self.params["w"], self.stride, height, width) if input_gradient else None
+        dw = conv_weight_gradient(s, dy, self.kernel, self.stride)
         return dx, {"w": dw, "b": dy.sum(axis=(0, 2, 3))}
 
 
@@ -198,7 +200,7 @@ class ConvTranspose2D:
     """The adjoint of Conv2D(c_out, c_in): (H, C_in, W, N) -> (s·H, C_out, s·W, N).
 
     Forward is the input gradient of that convolution and the input gradient is its forward. As
-    ⟨conv(z, w), x⟩ = ⟨z, y⟩ for every z, the weight gradient is the convolution's with dy as image.
+    ⟨conv(z), x⟩ = ⟨z, y⟩ for every z, the weight gradient is the convolution's with dy as image.
     """
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32):
@@ -214,8 +216,9 @@ class ConvTranspose2D:
         return y, x
 
     def backward(self, dy, x):
-        dx = conv(dy, self.params["w"], self.stride)
-        dw = conv_weight_gradient(dy, x, self.kernel, self.stride)
+        s = unfold(dy, self.kernel, self.stride)
+        dx = conv(s, self.params["w"], self.stride)
+        dw = conv_weight_gradient(s, x, self.kernel, self.stride)
         return dx, {"w": dw, "b": dy.sum(axis=(0, 2, 3))}
 
 
@@ -272,12 +275,15 @@ class Sequential:
             caches.append(cache)
         return x, caches
 
-    def backward(self, dy, caches):
+    def backward(self, dy, caches, **options):
+        """`options` are the first layer's: input_gradient=False where that is a Conv2D of images,
+        whose gradient nobody needs."""
         grads = []
-        for layer, cache in zip(reversed(self.layers), reversed(caches)):
+        for layer, cache in zip(self.layers[:0:-1], caches[:0:-1]):
             dy, g = layer.backward(dy, cache)
             grads.append(g)
-        return dy, _numbered(reversed(grads))
+        dy, g = self.layers[0].backward(dy, caches[0], **options)
+        return dy, _numbered([g, *reversed(grads)])
 
 
 def _numbered(dicts):

@@ -37,7 +37,7 @@ def loss_and_gradients(codec, x, noise, lmbda, distortion="mae", batch=None):
 
     dy_s, grads_s = codec.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = codec.prior.backward(np.full_like(bits, 1 / n), cache_p)
-    _, grads_a = codec.g_a.backward(dy_s + dy_p, cache_a)
+    _, grads_a = codec.g_a.backward(dy_s + dy_p, cache_a, input_gradient=False)
     grads = {f"{part}.{name}": g for part, gs in (("g_a", grads_a), ("g_s", grads_s), ("prior", grads_p))
              for name, g in gs.items()}
     return (rate + lmbda * d, rate, d), grads
