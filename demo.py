@@ -67,7 +67,7 @@ def tour(args):
                    env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)})
     decoded = np.load(decoded_file)
     strings = codec.compress_each(test_images)
-    report(test_images, data, decoded, strings, codec.information_content(test_images))
+    report(test_images, data, decoded, strings, codec.information_content(test_images), history["rate"][-100:].mean())
 
     print(f"\n4. Draw pictures into {out}.", flush=True)
     for name, shown, title in (("before.png", untrained, "before training"), ("after.png", codec, "after training")):
@@ -79,13 +79,14 @@ def tour(args):
     figures.basis_walk(out / "basis.png", codec, test_images)
 
 
-def report(images, data, decoded, strings, bits):
+def report(images, data, decoded, strings, bits, training_rate):
     n = len(images)
     print(f"""
    raw pixels                           {images.nbytes:10,} bytes
    gzip                                 {len(gzip.compress(images.tobytes())):10,} bytes
    tinycodec                            {len(data):10,} bytes
 
+   rate in the last 100 steps           {training_rate:10.3f} bits per image
    predicted (information content)      {bits.mean():10.3f} bits per image
    in the file, header and all          {8 * len(data) / n:10.3f} bits per image
    one string per image, whole bytes    {8 * np.mean([len(s) for s in strings]):10.3f} bits per image

@@ -47,7 +47,7 @@ class LossLayer:
 @pytest.mark.parametrize("distortion", ["mae", "mse"])
 def test_gradients_of_the_whole_loss_are_right(distortion, rng):
     x, noise = rng.random((4, 1, 4, 3)), rng.uniform(-0.5, 0.5, (3, 3))
-    check_gradients(LossLayer(SmallCodec(rng), x, noise, 10.0, distortion), np.zeros(0))
+    check_gradients(LossLayer(SmallCodec(rng), x, noise, 10.0, distortion, 3, 0.7), np.zeros(0))
 
 
 def test_gradient_of_the_whole_loss_at_full_size_is_right_in_a_random_direction(mnist, rng):

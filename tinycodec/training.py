@@ -14,8 +14,9 @@ from .images import as_pixels, check_images
 from .parallel import default_threads
 
 
-def loss_and_gradients(codec, x, noise, lmbda, distortion="mae", batch=None):
-    """-> (loss, rate, distortion), and dloss/dp by name of parameter.
+def loss_and_gradients(codec, x, noise, lmbda, distortion="mae", batch=None, rate_weight=1.0):
+    """-> (loss, rate, distortion) with loss = rate_weight · rate + lmbda · distortion, and dloss/dp
+    by name of parameter.
 
     x (28, 1, 28, n) are pixels, noise (latent_dims, n) is uniform in ±½. Every term is a sum over
     the n images divided by `batch` (default n), so that shards of a batch add up to the batch.
@@ -36,11 +37,11 @@ def loss_and_gradients(codec, x, noise, lmbda, distortion="mae", batch=None):
     rate = bits.sum(dtype=np.float64) / n
 
     dy_s, grads_s = codec.g_s.backward(dx_hat, cache_s)
-    dy_p, grads_p = codec.prior.backward(np.full_like(bits, 1 / n), cache_p)
+    dy_p, grads_p = codec.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
     _, grads_a = codec.g_a.backward(dy_s + dy_p, cache_a, input_gradient=False)
     grads = {f"{part}.{name}": g for part, gs in (("g_a", grads_a), ("g_s", grads_s), ("prior", grads_p))
              for name, g in gs.items()}
-    return (rate + lmbda * d, rate, d), grads
+    return (rate_weight * rate + lmbda * d, rate, d), grads
 
 
 class Adam:
@@ -144,11 +145,18 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
 
                 def shard(part):
                     x = as_pixels(images[chosen[part]])
-                    return loss_and_gradients(codec, x, noise[:, part], lmbda, distortion, len(chosen))
+                    return loss_and_gradients(codec, x, noise[:, part], lmbda, distortion, len(chosen),
+                                              weight)
 
+                # Where bits are dear from the start, latents fall silent before the synthesis transform
+                # has learnt to use them, and for good. So for a small lmbda the rate begins with the
+                # weight it has at lmbda = 2000, and grows to its own in the first 30 % of the steps.
+                weight = min(1, lmbda / 2000)
+                weight = min(1, weight + (1 - weight) * len(history) / (0.3 * steps))
                 parts = np.array_split(np.arange(len(chosen)), min(threads, len(chosen)))
                 terms, grads = zip(*on_threads(shard, parts))
-                history.append(np.sum(terms, axis=0))
+                _, rate, d = np.sum(terms, axis=0)
+                history.append((rate + lmbda * d, rate, d))
                 if not np.isfinite(history[-1][0]):
                     raise FloatingPointError(f"the loss is {history[-1][0]} at step {len(history)} (epoch {epoch + 1}): "
                                              "a lower learning_rate or lmbda may help")
