@@ -86,7 +86,7 @@ def report(images, data, decoded, strings, bits, training_rate):
    gzip                                 {len(gzip.compress(images.tobytes())):10,} bytes
    tinycodec                            {len(data):10,} bytes
 
-   rate in the last 100 steps           {training_rate:10.3f} bits per image
+   rate at the end of training (noise)  {training_rate:10.3f} bits per image
    predicted (information content)      {bits.mean():10.3f} bits per image
    in the file, header and all          {8 * len(data) / n:10.3f} bits per image
    one string per image, whole bytes    {8 * np.mean([len(s) for s in strings]):10.3f} bits per image

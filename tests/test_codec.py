@@ -118,6 +118,7 @@ def test_dither_is_the_same_for_ever(codec):
 
 @pytest.mark.parametrize("options, message", [
     ({"quantizer": "floor"}, "'round' or 'dither', got 'floor'"), ({"quantizer": "dither", "seed": -1}, "seed"),
+    ({"seed": 0.5}, "a seed, an integer"),
     ({"refine": 1}, "positive, finite lmbda, got None"), ({"lmbda": 2000}, "positive integer, got 0"),
     ({"lmbda": 2000, "refine": -1}, "positive integer, got -1")])
 def test_wrong_options_of_compress_are_an_error(options, message, codec, digits):

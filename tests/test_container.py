@@ -38,6 +38,14 @@ def test_errors_say_what_is_wrong(data, message):
         container.unpack(data, FINGERPRINT)
 
 
+def test_an_unknown_quantizer_is_named(monkeypatch):
+    monkeypatch.setattr(container, "QUANTIZERS", ("round", "dither", "new"))
+    data = container.pack("new", 0, 3, FINGERPRINT, b"")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="quantizer 2"):
+        container.unpack(data, FINGERPRINT)
+
+
 def test_another_model_is_named():
     with pytest.raises(ValueError, match=f"written with model {FINGERPRINT.hex()}"):
         container.unpack(container.pack("round", 0, 3, FINGERPRINT, b""), b"87654321")

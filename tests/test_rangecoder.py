@@ -96,7 +96,7 @@ def test_each_row_may_have_its_own_mean(coder, rng):
 
 @pytest.mark.parametrize("k, message", [
     (np.zeros((2, 3), int), r"\(n, 4\)"), (np.zeros((2, 4)), "integers of shape"), (np.full((2, 4), 201), "within ±200"),
-    (np.full((2, 4), -201), "within ±200")])
+    (np.full((2, 4), -201), "within ±200"), (np.full((2, 4), -2**31, np.int32), "within ±200")])
 def test_integers_that_do_not_fit_are_an_error(k, message, coder):
     with pytest.raises(ValueError, match=message):
         coder.encode(k, MEAN)

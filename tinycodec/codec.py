@@ -100,8 +100,8 @@ class Codec:
         """
         if quantizer not in container.QUANTIZERS:
             raise ValueError(f"expected quantizer 'round' or 'dither', got {quantizer!r}")
-        if not 0 <= seed < 2**32:
-            raise ValueError(f"expected a seed from 0 to 2**32 - 1, got {seed!r}")
+        if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**32):
+            raise ValueError(f"expected a seed, an integer from 0 to 2**32 - 1, got {seed!r}")
         images = check_images(images)
         y = self.analysis(images)
         u = self._dither(quantizer, seed, len(y))
@@ -133,8 +133,8 @@ class Codec:
     def decompress_each(self, strings):
         """Byte strings from `compress_each` -> uint8 (n, 28, 28).
 
-        A string carries no checksum, so an altered one may decode to another image. Raises
-        ValueError for those that `compress_each` cannot have written.
+        A string carries no checksum, so an altered one, or another model's, may decode to a wrong
+        image. Raises ValueError for those that `compress_each` cannot have written with this model.
         """
         coder = self.range_coder()
         k = np.zeros((len(strings), self.latent_dims), np.int32)
@@ -148,7 +148,10 @@ class Codec:
         return self.synthesis(self.dequantise(k))
 
     def sample(self, n, rng):
-        """Digits that do not exist: random bits -> entropy decoder -> synthesis, uint8 (n, 28, 28)."""
+        """Digits that do not exist: random bits -> entropy decoder -> synthesis, uint8 (n, 28, 28).
+
+        `rng` is the numpy.random.Generator that the bits come from.
+        """
         return self.synthesis(self.dequantise(self.range_coder().sample(n, rng, 0)))
 
     def _dither(self, quantizer, seed, n):
@@ -186,9 +189,10 @@ class Codec:
     def load(cls, path):
         """Read a codec that `save` wrote. Raises ValueError if the file is anything else."""
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as saved:
-                arrays = dict(saved)
-        except (ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:          # TypeError: an .npy file
+            with open(path, "rb") as file:
+                saved = np.load(file, allow_pickle=False)
+                arrays = dict(saved) if isinstance(saved, np.lib.npyio.NpzFile) else {}
+        except (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
             raise ValueError(f"{path}: not a model that tinycodec saved ({error})") from None
         if arrays.get("prior.mu", np.zeros(0)).size == 0:
             raise ValueError(f"{path}: not a model that tinycodec saved (no array prior.mu)")

@@ -40,6 +40,8 @@ def unpack(data, fingerprint):
     checksum, = CHECKSUM.unpack_from(data, HEADER.size)
     if checksum != zlib.crc32(payload, zlib.crc32(data[:HEADER.size])):
         raise ValueError("truncated or altered stream: its checksum does not match its bytes")
+    if quantizer >= len(QUANTIZERS):
+        raise ValueError(f"stream of quantizer {quantizer}: this tinycodec knows {', '.join(QUANTIZERS)}")
     if written_with != fingerprint:
         raise ValueError(f"stream written with model {written_with.hex()}, this is model {fingerprint.hex()}")
     return QUANTIZERS[quantizer], seed, n, payload

@@ -20,8 +20,8 @@ LN2 = np.log(2)
 class NoisyGaussian:
     """Gaussian + U(−½, ½), one μ and one log σ per latent: ỹ (d, n) -> bits −log₂ p(ỹ), (d, n).
 
-    With z = |ỹ − μ|, b = (½ − z)/σ, a = b − 1/σ and by symmetry, p = Φ(b) − Φ(a): both arguments
-    are moved to the left tail, where log Φ is accurate at any depth, so
+    With z = |ỹ − μ|, b = (½ − z)/σ, a = b − 1/σ and by symmetry, p = Φ(b) − Φ(a): the
+    interval is moved to the left tail, where log Φ is accurate at any depth, so
 
         log p = log Φ(b) + log r,    r = 1 − Φ(a)/Φ(b) = 1 − exp(log Φ(a) − log Φ(b)).
 

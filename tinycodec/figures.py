@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 
 from .metrics import psnr
 
-matplotlib.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False,
-                            "savefig.dpi": 120, "savefig.bbox": "tight"})
+STYLE = matplotlib.rc_context({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False,
+                               "savefig.dpi": 120, "savefig.bbox": "tight"})
 
 
+@STYLE
 def digits(path, images, decoded, strings, title):
     """Originals over what is decoded from their strings; each with its bytes in hex, bits and PSNR."""
     figure = Figure(figsize=(1.4 * len(images), 4), layout="constrained")
@@ -27,6 +28,7 @@ def digits(path, images, decoded, strings, title):
     figure.savefig(path)
 
 
+@STYLE
 def latents(path, codecs, images, rng, count=5):
     """Histograms of noisy latents ỹ under the density the prior has for them, a row per codec.
 
@@ -49,6 +51,7 @@ def latents(path, codecs, images, rng, count=5):
     figure.savefig(path)
 
 
+@STYLE
 def training_curves(path, history, epochs):
     """Rate and distortion of every training batch, a dot each, and their running mean."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
@@ -66,6 +69,7 @@ def training_curves(path, history, epochs):
     figure.savefig(path)
 
 
+@STYLE
 def grid(path, images, columns, title):
     """Images side by side, `columns` in a row."""
     rows = len(images) // columns
@@ -77,6 +81,7 @@ def grid(path, images, columns, title):
     figure.savefig(path)
 
 
+@STYLE
 def basis_walk(path, codec, images, count=10, steps=7):
     """One latent at a time from −3 to +3 standard deviations, the others at the prior's mean.
 
@@ -92,7 +97,7 @@ def basis_walk(path, codec, images, count=10, steps=7):
     figure = Figure(figsize=(0.7 * steps, 0.7 * len(shown) + 0.8), layout="constrained")
     axis = figure.subplots()
     _show(axis, decoded.swapaxes(1, 2).reshape(28 * len(shown), 28 * steps))
-    axis.set_xticks(14 + 28 * np.arange(steps), [f"{w:+g}" for w in walk])
+    axis.set_xticks(14 + 28 * np.arange(steps), [f"{w:+g}" if w else "0" for w in walk])
     axis.set_yticks(14 + 28 * np.arange(len(shown)), [f"latent {i}" for i in shown])
     axis.set_xlabel("value of one latent, in standard deviations of its prior")
     axis.set_title("one latent moves, the others stay at the prior's mean")
@@ -101,6 +106,7 @@ def basis_walk(path, codec, images, count=10, steps=7):
 
 # --- of the experiments: `points` are results of tinycodec.experiments.run, by increasing lmbda ---
 
+@STYLE
 def rate_distortion(path, points, reference, curves):
     """Mean absolute error and PSNR against bits per digit, of this codec and all others."""
     figure = Figure(figsize=(8, 10), layout="constrained")
@@ -121,6 +127,7 @@ def rate_distortion(path, points, reference, curves):
     figure.savefig(path)
 
 
+@STYLE
 def against_lmbda(path, points, reference):
     """Rate and PSNR as functions of lmbda."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
@@ -138,6 +145,7 @@ def against_lmbda(path, points, reference):
     figure.savefig(path)
 
 
+@STYLE
 def bits_per_latent(path, points):
     """Mean bits of each latent, sorted, for each lmbda: how many of them are used at all?"""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -152,6 +160,7 @@ def bits_per_latent(path, points):
     figure.savefig(path)
 
 
+@STYLE
 def number_of_latents(path, points):
     """Rate, and loss in bits, against the number of latents the codec was given."""
     figure = Figure(figsize=(8, 4), layout="constrained")
@@ -169,6 +178,7 @@ def number_of_latents(path, points):
     figure.savefig(path)
 
 
+@STYLE
 def where_the_bits_are(path, points):
     """Training-time rate, ideal code length and bytes in the file, side by side for each lmbda."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")
@@ -186,6 +196,7 @@ def where_the_bits_are(path, points):
     figure.savefig(path)
 
 
+@STYLE
 def at_five_rates(path, codecs, images):
     """The same digits from codecs of several lmbda, with their bits."""
     figure = Figure(figsize=(1.6 * (len(codecs) + 1), 2 * len(images)), layout="constrained")
@@ -203,6 +214,7 @@ def at_five_rates(path, codecs, images):
     figure.savefig(path)
 
 
+@STYLE
 def interpolation(path, codec, first, last, steps=9):
     """Straight lines in latent space from the digits `first` to the digits `last`."""
     t = np.linspace(0, 1, steps)[:, None]
@@ -211,6 +223,7 @@ def interpolation(path, codec, first, last, steps=9):
     grid(path, decoded, steps, "between two digits, in latent space")
 
 
+@STYLE
 def samples(path, codecs, rng, count=12):
     """Digits from random bits, a row per lmbda."""
     figure = Figure(figsize=(0.7 * count, 0.7 * len(codecs) + 0.3), layout="constrained")

@@ -11,6 +11,8 @@ def check_gradients(layer, x, tolerance=1e-6):
     random linear function L = ⟨g, y⟩ of the output:  dL/dv ≈ ⟨g, y(v + h) − y(v − h)⟩ / 2h. Choose
     an `x` away from kinks, as of a leaky ReLU at 0, where there is no derivative to compare with.
 
+    The layer's `forward` must read its parameters from `layer.params` ({} if it has none).
+
     Raises AssertionError that names the worst entry, if its error is more than `tolerance` of the
     larger of both values. (Values under a thousandth of the array's largest count as that much:
     they drown in the rounding error of the difference.)

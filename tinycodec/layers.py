@@ -223,7 +223,7 @@ class ConvTranspose2D:
 
 
 class LeakyReLU:
-    """y = max(x, slope·x), any shape (Maas, Hannun & Ng 2013)."""
+    """y = max(x, slope·x) with slope < 1, any shape (Maas, Hannun & Ng 2013)."""
 
     def __init__(self, slope=0.2):
         self.params, self.slope = {}, slope

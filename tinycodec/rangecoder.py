@@ -43,7 +43,7 @@ class GaussianRangeCoder:
         k = np.asarray(k)
         if k.ndim != 2 or k.shape[1] != len(self.std) or k.dtype.kind not in "iu":
             raise ValueError(f"expected integers of shape (n, {len(self.std)}), got {k.dtype} {k.shape}")
-        if k.size and max(k.max(), -k.min()) > self.limit:
+        if k.size and max(int(k.max()), -int(k.min())) > self.limit:
             raise ValueError(f"expected integers within ±{self.limit}, got {k.min()} to {k.max()}")
         encoder = constriction.stream.queue.RangeEncoder()
         encoder.encode(np.ascontiguousarray(k, np.int32).ravel(), *self._parameters(len(k), mean))

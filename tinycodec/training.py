@@ -108,8 +108,8 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     tinycodec.parallel, also for the default).
 
     Returns the history, a dict of float arrays with one entry per step: "loss", "rate" and
-    "distortion". Raises FloatingPointError at the first loss that is not finite, before the
-    parameters take it in. `progress` is written to standard error.
+    "distortion". Raises FloatingPointError at the first loss that is not finite, without another
+    step. `progress` is written to standard error.
     """
     images = check_images(images)
     if not len(images):
