@@ -59,8 +59,9 @@ def time_layers(layers, x):
         x = y
     backward = []
     for layer, cache in zip(reversed(layers), reversed(caches)):
+        options = {"input_gradient": False} if layer is layers[0] else {}
         begun = time.perf_counter()
-        x, _ = layer.backward(x, cache)
+        x, _ = layer.backward(x, cache, **options)
         backward.append(time.perf_counter() - begun)
     return list(zip(forward, reversed(backward), counts))
 
@@ -111,18 +112,18 @@ def main():
     flop = 2 * timed[:, 2].sum()
     utilisation = np.array(rows["train"]) * flop / rows["peak"]
     median = {name: np.median(values) for name, values in rows.items()}
-    noise = {name: np.ptp(np.quantile(values, [0.25, 0.75])) / median[name] for name, values in rows.items()}
+    spread = {name: np.ptp(np.quantile(values, [0.25, 0.75])) / median[name] for name, values in rows.items()}
 
     print(f"batch {args.batch}, {args.threads} threads, medians of {args.repeats} rounds; "
           "± is half the interquartile range\n")
-    print(f"matrix product, all cores   {median['peak'] / 1e9:8.0f} GFLOP/s  ±{noise['peak'] / 2:.0%}")
-    print(f"training                    {median['train']:8.0f} images/s ±{noise['train'] / 2:.0%}, "
+    print(f"matrix product, all cores   {median['peak'] / 1e9:8.0f} GFLOP/s  ±{spread['peak'] / 2:.0%}")
+    print(f"training                    {median['train']:8.0f} images/s ±{spread['train'] / 2:.0%}, "
           f"each {flop / 1e6:.2f} MFLOP")
     print(f"utilisation                 {np.median(utilisation):8.2f}          "
           f"(rounds: {', '.join(f'{u:.2f}' for u in utilisation)})")
-    print(f"compress                    {median['encode']:8.0f} images/s ±{noise['encode'] / 2:.0%}")
-    print(f"decompress                  {median['decode']:8.0f} images/s ±{noise['decode'] / 2:.0%}")
-    print(f"compress_each               {median['each']:8.0f} images/s ±{noise['each'] / 2:.0%}")
+    print(f"compress                    {median['encode']:8.0f} images/s ±{spread['encode'] / 2:.0%}")
+    print(f"decompress                  {median['decode']:8.0f} images/s ±{spread['decode'] / 2:.0%}")
+    print(f"compress_each               {median['each']:8.0f} images/s ±{spread['each'] / 2:.0%}")
     script = PEAK_MEMORY.format(batch=args.batch, threads=args.threads)
     peak = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     print(f"peak memory of training     {float(peak):8.0f} MiB, in a process of its own\n")

@@ -5,7 +5,8 @@ import pytest
 
 import tinycodec as tc
 from tinycodec import experiments
-from tinycodec.baselines import KLT, mosaic, principal_components, through_pillow, tiles
+from tinycodec.baselines import KLT, principal_components, through_pillow
+from tinycodec.images import mosaic, tiles
 from tinycodec.metrics import mean_absolute_error, psnr
 
 

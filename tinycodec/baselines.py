@@ -46,17 +46,6 @@ class KLT:
         return np.rint(255 * x).clip(0, 255).astype(np.uint8).reshape(n, 28, 28)
 
 
-def mosaic(images, columns):
-    """(n, 28, 28) -> one image, `columns` to a row; n must be a multiple of `columns`."""
-    return images.reshape(-1, columns, 28, 28).swapaxes(1, 2).reshape(-1, columns * 28)
-
-
-def tiles(image):
-    """The inverse of `mosaic`: -> (n, 28, 28)."""
-    rows, columns = image.shape[0] // 28, image.shape[1] // 28
-    return image.reshape(rows, 28, columns, 28).swapaxes(1, 2).reshape(-1, 28, 28)
-
-
 def through_pillow(image, **options):
     """A grey image through one of Pillow's formats: -> (number of bytes, the image decoded)."""
     file = io.BytesIO()

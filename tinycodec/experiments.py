@@ -1,4 +1,4 @@
-"""Every result in the README:    python -m tinycodec.experiments
+"""The experiments beyond the demo:    python -m tinycodec.experiments
 
 Trains a codec for each lmbda and for each number of latents, several at once. A run that is done
 is saved in the output folder and not repeated, so the command can be interrupted and typed again;
@@ -19,7 +19,8 @@ import numpy as np
 
 import tinycodec as tc
 from tinycodec import figures
-from tinycodec.baselines import KLT, mosaic, principal_components, through_pillow, tiles
+from tinycodec.baselines import KLT, principal_components, through_pillow
+from tinycodec.images import mosaic, tiles
 from tinycodec.metrics import bd_rate, mean_absolute_error, psnr
 
 LMBDAS = 100, 250, 500, 1000, 2000, 4000, 8000
@@ -29,24 +30,27 @@ SWEEPS = 2
 REFERENCE = json.loads(Path(__file__).with_name("reference.json").read_text())["points"]
 
 
+def result_file(out, lmbda, latent_dims, epochs):
+    return out / f"lmbda{lmbda}_latents{latent_dims}_epochs{epochs}.json"
+
+
 def run(out, lmbda, latent_dims, epochs):
     """Train one codec and measure it on the test digits; a dict, from its file if there is one."""
-    name = f"lmbda{lmbda}_latents{latent_dims}_epochs{epochs}"
-    path = out / f"{name}.json"
+    path = result_file(out, lmbda, latent_dims, epochs)
     if path.exists():
         return json.loads(path.read_text())
     train_images, images = tc.load_mnist()
     codec = tc.Codec(latent_dims)
     tc.train(codec, train_images, lmbda, epochs=epochs, threads=1, progress=False)
-    codec.save(out / f"{name}.npz")
+    codec.save(path.with_suffix(".npz"))
 
     def measure(data):
         y_hat = codec.decode_latents(data)
-        decoded = codec.decompress(data)
+        decoded = codec.synthesis(y_hat)
         return {"bits_ideal": codec.bits(y_hat).sum() / len(images), "bits_file": 8 * len(data) / len(images),
                 "mae": mean_absolute_error(images, decoded), "psnr": psnr(images, decoded).mean()}, y_hat
 
-    result = {"name": name, "lmbda": lmbda, "latent_dims": latent_dims, "epochs": epochs}
+    result = {"name": path.stem, "lmbda": lmbda, "latent_dims": latent_dims, "epochs": epochs}
     for kind, options in (("round", {}), ("refined", {"lmbda": lmbda, "refine": SWEEPS}),
                           ("dither", {"quantizer": "dither"})):
         result[kind], y_hat = measure(codec.compress(images, **options))
@@ -69,7 +73,7 @@ def sweep(out, epochs, jobs):
     """All runs, `jobs` at once -> {(lmbda, latent_dims): result}."""
     results, todo = {}, []
     for lmbda, d in RUNS:
-        if (out / f"lmbda{lmbda}_latents{d}_epochs{epochs}.json").exists():
+        if result_file(out, lmbda, d, epochs).exists():
             results[lmbda, d] = run(out, lmbda, d, epochs)
         else:
             todo.append((lmbda, d))
@@ -187,8 +191,9 @@ def main():
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         results = sweep(args.out, args.epochs, args.jobs)
-        (args.out / "tables.md").write_text(tables(results))
-        print(f"\n{tables(results)}")
+        text = tables(results)
+        (args.out / "tables.md").write_text(text)
+        print(f"\n{text}")
         pictures(args.out, results, baselines(args.out))
     except KeyboardInterrupt:
         sys.exit("interrupted: finished runs are kept, the same command goes on from there")

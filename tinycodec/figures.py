@@ -5,6 +5,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from .images import mosaic
 from .metrics import psnr
 
 STYLE = matplotlib.rc_context({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False,
@@ -75,8 +76,7 @@ def grid(path, images, columns, title):
     rows = len(images) // columns
     figure = Figure(figsize=(0.6 * columns, 0.6 * rows + 0.5), layout="constrained")
     axis = figure.subplots()
-    mosaic = images[:rows * columns].reshape(rows, columns, 28, 28)
-    _show(axis, mosaic.swapaxes(1, 2).reshape(rows * 28, columns * 28))
+    _show(axis, mosaic(images[:rows * columns], columns))
     axis.set_title(title)
     figure.savefig(path)
 
@@ -93,10 +93,10 @@ def basis_walk(path, codec, images, count=10, steps=7):
     y_hat = np.tile(mu, (len(shown), steps, 1))
     for row, i in zip(y_hat, shown):
         row[:, i] += sigma[i] * walk
-    decoded = codec.synthesis(y_hat.reshape(-1, codec.latent_dims)).reshape(len(shown), steps, 28, 28)
+    decoded = codec.synthesis(y_hat.reshape(-1, codec.latent_dims))
     figure = Figure(figsize=(0.7 * steps, 0.7 * len(shown) + 0.8), layout="constrained")
     axis = figure.subplots()
-    _show(axis, decoded.swapaxes(1, 2).reshape(28 * len(shown), 28 * steps))
+    _show(axis, mosaic(decoded, steps))
     axis.set_xticks(14 + 28 * np.arange(steps), [f"{w:+g}" if w else "0" for w in walk])
     axis.set_yticks(14 + 28 * np.arange(len(shown)), [f"latent {i}" for i in shown])
     axis.set_xlabel("value of one latent, in standard deviations of its prior")
@@ -228,9 +228,8 @@ def samples(path, codecs, rng, count=12):
     """Digits from random bits, a row per lmbda."""
     figure = Figure(figsize=(0.7 * count, 0.7 * len(codecs) + 0.3), layout="constrained")
     axis = figure.subplots()
-    rows = [codec.sample(count, rng).swapaxes(0, 1).reshape(28, -1) for codec in codecs.values()]
-    _show(axis, np.concatenate(rows))
-    axis.set_yticks(14 + 28 * np.arange(len(rows)), [f"lmbda {lmbda}" for lmbda in codecs])
+    _show(axis, mosaic(np.concatenate([codec.sample(count, rng) for codec in codecs.values()]), count))
+    axis.set_yticks(14 + 28 * np.arange(len(codecs)), [f"lmbda {lmbda}" for lmbda in codecs])
     axis.set_title("random bits, decoded")
     figure.savefig(path)
 

@@ -142,17 +142,17 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
             for start in range(0, len(images), batch):
                 chosen = order[start:start + batch]
                 noise = rng.random((codec.latent_dims, len(chosen)), np.float32) - np.float32(0.5)
+                # Where bits are dear from the start, latents fall silent before the synthesis transform
+                # has learnt to use them, and for good. So for a small lmbda the rate begins with the
+                # weight it has at lmbda = 2000, and grows to its own in the first 30 % of the steps.
+                weight = min(1, lmbda / 2000)
+                weight = min(1, weight + (1 - weight) * len(history) / (0.3 * steps))
 
                 def shard(part):
                     x = as_pixels(images[chosen[part]])
                     return loss_and_gradients(codec, x, noise[:, part], lmbda, distortion, len(chosen),
                                               weight)
 
-                # Where bits are dear from the start, latents fall silent before the synthesis transform
-                # has learnt to use them, and for good. So for a small lmbda the rate begins with the
-                # weight it has at lmbda = 2000, and grows to its own in the first 30 % of the steps.
-                weight = min(1, lmbda / 2000)
-                weight = min(1, weight + (1 - weight) * len(history) / (0.3 * steps))
                 parts = np.array_split(np.arange(len(chosen)), min(threads, len(chosen)))
                 terms, grads = zip(*on_threads(shard, parts))
                 _, rate, d = np.sum(terms, axis=0)
