@@ -163,16 +163,18 @@ def test_a_missing_model_is_named(tmp_path):
 
 @pytest.mark.parametrize("change", [lambda p: p[..., :-1], lambda p: p.astype(np.float64), lambda p: p * np.nan])
 def test_a_model_with_a_wrong_array_names_it(change, codec, tmp_path):
-    np.savez(tmp_path / "model.npz", **(codec.params | {"g_s.0.w": change(codec.params["g_s.0.w"])}))
-    with pytest.raises(ValueError, match=r"expected g_s.0.w to be finite float32 \(500, 20\)"):
+    codec.save(tmp_path / "model.npz")
+    np.savez(tmp_path / "model.npz", **(dict(np.load(tmp_path / "model.npz")) | {"g_s.0.w": change(codec.params["g_s.0.w"])}))
+    with pytest.raises(ValueError, match=r"expected g_s.0.w to be (float32 \(500, 20\)|finite)"):
         tc.Codec.load(tmp_path / "model.npz")
 
 
 def test_a_model_with_a_missing_array_names_it(codec, tmp_path):
-    params = codec.params
-    del params["g_a.5.b"]
-    np.savez(tmp_path / "model.npz", **params)
-    with pytest.raises(ValueError, match="expected g_a.5.b"):
+    codec.save(tmp_path / "model.npz")
+    arrays = dict(np.load(tmp_path / "model.npz"))
+    del arrays["g_a.5.b"]
+    np.savez(tmp_path / "model.npz", **arrays)
+    with pytest.raises(ValueError, match="no item named 'g_a.5.b"):
         tc.Codec.load(tmp_path / "model.npz")
 
 

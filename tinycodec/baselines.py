@@ -37,13 +37,17 @@ class KLT:
         """uint8 (n, 28, 28) -> bytes."""
         y = (images.reshape(len(images), 784) / 255 - self.mean) @ self.basis / self.step
         k = np.rint(y).clip(-self.coder.limit, self.coder.limit).astype(int)
-        return container.pack("round", 0, len(k), self.fingerprint, self.coder.encode(k, 0))
+        chunks = [self.coder.encode(k[part], 0) for part in container.chunk_slices(len(k))]
+        return container.pack("round", 0, len(k), self.fingerprint, chunks)
 
     def decompress(self, data):
         """Bytes from `compress` -> uint8 (n, 28, 28). Raises ValueError as `Codec.decompress` does."""
-        _, _, n, payload = container.unpack(data, self.fingerprint)
-        x = self.coder.decode(payload, n, 0) * self.step @ self.basis.T + self.mean
-        return np.rint(255 * x).clip(0, 255).astype(np.uint8).reshape(n, 28, 28)
+        stream = container.unpack(data, self.fingerprint)
+        k = np.zeros((stream.n, len(self.coder.std)), int)
+        for part, chunk in zip(container.chunk_slices(stream.n), stream.chunks):
+            k[part] = self.coder.decode(chunk, part.stop - part.start, 0)
+        x = k * self.step @ self.basis.T + self.mean
+        return np.rint(255 * x).clip(0, 255).astype(np.uint8).reshape(stream.n, 28, 28)
 
 
 def through_pillow(image, **options):

@@ -18,6 +18,7 @@ import zipfile
 import numpy as np
 
 from . import container
+from .files import atomic_write, read_array
 from .entropy import NoisyGaussian
 from .images import as_images, as_pixels, check_images
 from .layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
@@ -46,6 +47,7 @@ class Codec:
             ConvTranspose2D(20, 1, 5, 2, rng), LeakyReLU())
         self.prior = NoisyGaussian(self.latent_dims)
         self.parts = {"g_a": self.g_a, "g_s": self.g_s, "prior": self.prior}
+        self._log_sigma, self._sigma = np.zeros(0), np.zeros(0)    # see the property `sigma`
 
     # --- transforms ---
 
@@ -63,10 +65,25 @@ class Codec:
     # --- quantisation: the offset is o = μ + u, with u = 0 for rounding ---
 
     @property
+    def sigma(self):
+        """σ of each latent as the range coder takes it, float64 (latent_dims,).
+
+        A range decoder is derailed by one different bit, and exp may differ in its last bit from one
+        machine to the next. So σ is computed once, is saved with the model, and holds for as long as
+        log σ stays what it was. Nothing else that the range decoder needs is computed, but by exact
+        additions. That is what codecs lack whose networks predict the prior of every image: there
+        each matrix product has a say in the probabilities, and rounds as the machine likes (Ballé,
+        Johnston & Minnen 2019, "Integer networks for data compression with latent-variable models").
+        """
+        log_sigma = self.prior.params["log_sigma"]
+        if not np.array_equal(log_sigma, self._log_sigma):
+            self._log_sigma, self._sigma = log_sigma.copy(), np.exp(log_sigma, dtype=np.float64)
+        return self._sigma
+
+    @property
     def limit(self):
         """Integers are clipped to ±limit: 16 σ of the widest latent, and 16 for good measure."""
-        sigma = np.exp(self.prior.params["log_sigma"].max(), dtype=np.float64)
-        return math.ceil(min(16 + 16 * sigma, 2**20))
+        return math.ceil(min(16 + 16 * self.sigma.max(), 2**20))
 
     def quantise(self, y, u=np.float32(0)):
         """Latents (n, latent_dims) -> integers to be coded, int32."""
@@ -106,20 +123,41 @@ class Codec:
         y = self.analysis(images)
         u = self._dither(quantizer, seed, len(y))
         k = self._integers(images, y, u, lmbda, refine)
-        return container.pack(quantizer, seed, len(k), self.fingerprint(), self.range_coder().encode(k, -u))
+        coder = self.range_coder()
+        chunks = [coder.encode(k[part], -u[part]) for part in container.chunk_slices(len(k))]
+        return container.pack(quantizer, seed, len(k), self.fingerprint(), chunks)
 
     def decompress(self, data):
         """Bytes from `compress` -> uint8 (n, 28, 28).
 
-        Raises ValueError if they were truncated or altered, or written with another model.
+        Raises ValueError if they were written with another model, or were truncated or altered; it then
+        names the damaged chunks and the images in them.
         """
         return self.synthesis(self.decode_latents(data))
 
     def decode_latents(self, data):
         """Bytes from `compress` -> the latents ŷ in them, float32 (n, latent_dims). Raises as above."""
-        quantizer, seed, n, payload = container.unpack(data, self.fingerprint())
-        u = self._dither(quantizer, seed, n)
-        return self.dequantise(self.range_coder().decode(payload, n, -u), u)
+        return self._latents(container.unpack(data, self.fingerprint()))
+
+    def salvage(self, data):
+        """What is left of damaged bytes from `compress` -> (images, lost).
+
+        images is uint8 (n, 28, 28), with black ones for what is lost; `lost` is the list of their
+        indices. Raises ValueError if nothing is left.
+        """
+        stream = container.unpack(data, self.fingerprint(), salvage=True)
+        images = self.synthesis(self._latents(stream))
+        lost = [i for part in stream.lost().values() for i in range(part.start, part.stop)]
+        images[lost] = 0
+        return images, lost
+
+    def _latents(self, stream):
+        coder, u = self.range_coder(), self._dither(stream.quantizer, stream.seed, stream.n)
+        k = np.zeros(u.shape, np.int32)
+        for part, chunk in zip(container.chunk_slices(stream.n), stream.chunks):
+            if chunk is not None:
+                k[part] = coder.decode(chunk, part.stop - part.start, -u[part])
+        return self.dequantise(k, u)
 
     def compress_each(self, images, lmbda=None, refine=0):
         """uint8 (n, 28, 28) -> n byte strings, each image on its own and as short as possible.
@@ -155,7 +193,7 @@ class Codec:
         return self.synthesis(self.dequantise(self.range_coder().sample(n, rng, 0)))
 
     def _dither(self, quantizer, seed, n):
-        return self.dither(seed, n) if quantizer == "dither" else np.float32(0)
+        return self.dither(seed, n) if quantizer == "dither" else np.zeros((n, self.latent_dims), np.float32)
 
     def _integers(self, images, y, u, lmbda, sweeps):
         k = self.quantise(y, u)
@@ -163,7 +201,7 @@ class Codec:
 
     def range_coder(self):
         """For integers of mean μ − o = −u."""
-        return GaussianRangeCoder(np.exp(self.prior.params["log_sigma"].astype(np.float64)), self.limit)
+        return GaussianRangeCoder(self.sigma, self.limit)
 
     # --- files ---
 
@@ -173,35 +211,33 @@ class Codec:
         return {f"{part}.{name}": p for part, layer in self.parts.items() for name, p in layer.params.items()}
 
     def fingerprint(self):
-        """8 bytes that differ between models that decode differently: all but g_a counts."""
-        digest = hashlib.sha256()
+        """8 bytes that differ between models that decode differently: g_s, μ and σ count."""
+        digest = hashlib.sha256(self.sigma.astype("<f8").tobytes())
         for name, p in self.params.items():
-            if not name.startswith("g_a."):
+            if not name.startswith("g_a.") and name != "prior.log_sigma":
                 digest.update(p.astype("<f4").tobytes())
         return digest.digest()[:8]
 
-    def save(self, path):
-        """Write all parameters to `path`, a NumPy .npz file."""
-        with open(path, "wb") as file:
-            np.savez(file, **self.params)
+    def save(self, path, **more):
+        """Write all parameters and σ, and the arrays `more`, to `path`, a NumPy .npz file."""
+        with atomic_write(path) as file:
+            np.savez(file, latent_dims=np.int64(self.latent_dims), **self.params, **{"prior.sigma": self.sigma}, **more)
 
     @classmethod
     def load(cls, path):
         """Read a codec that `save` wrote. Raises ValueError if the file is anything else."""
-        try:
-            with open(path, "rb") as file:
-                saved = np.load(file, allow_pickle=False)
-                arrays = dict(saved) if isinstance(saved, np.lib.npyio.NpzFile) else {}
-        except (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-            raise ValueError(f"{path}: not a model that tinycodec saved ({error})") from None
-        if arrays.get("prior.mu", np.zeros(0)).size == 0:
-            raise ValueError(f"{path}: not a model that tinycodec saved (no array prior.mu)")
-        codec = cls(arrays["prior.mu"].size)
-        for name, p in codec.params.items():
-            got = arrays.get(name, np.zeros(0))
-            if got.shape != p.shape or got.dtype != p.dtype or not np.isfinite(got).all():
-                raise ValueError(f"{path}: expected {name} to be finite {p.dtype} {p.shape}, got {got.dtype} {got.shape}")
-            p[...] = got
+        with open(path, "rb") as file:
+            try:
+                with zipfile.ZipFile(file) as archive:
+                    codec = cls(int(read_array(archive, "latent_dims", np.int64(0))))
+                    for name, p in codec.params.items():
+                        p[...] = read_array(archive, name, p)
+                    sigma = read_array(archive, "prior.sigma", codec.sigma)
+                if not np.allclose(sigma, codec.sigma, rtol=1e-6, atol=0):
+                    raise ValueError("expected prior.sigma to be the exponential of prior.log_sigma")
+                codec._sigma = sigma
+            except Exception as error:                     # of a dozen kinds that zipfile and NumPy raise
+                raise ValueError(f"{path}: not a model that tinycodec saved ({error})") from None
         return codec
 
 

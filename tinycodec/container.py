@@ -1,47 +1,105 @@
-"""The file format: a header that says what the range-coded bytes are, and a checksum over all.
+"""The file format: a header, a table, and chunks of 1,000 images that are decoded independently.
 
-    offset  size  field, little-endian
+    offset  size  field, all numbers little-endian and unsigned
          0     4  magic "tnyc"
-         4     1  version, 1
+         4     1  version, 2
          5     1  quantizer: 0 "round", 1 "dither"
          6     4  seed of the dither
-        10     4  number of images
-        14     8  fingerprint of the model that decodes them
-        22     4  CRC-32 of everything else in the file
-        26        the integers of all images, range-coded
+        10     4  n, the number of images
+        14     8  fingerprint of the model that decodes them, see Codec.fingerprint
+        22   8·c  for each of the c = ⌈n/1000⌉ chunks: its length in bytes, 4, and its CRC-32, 4
+    22+8·c        the chunks, one after another
+
+Chunk i holds the images 1000·i, 1000·i + 1, …, up to 1,000 of them: their integers k, image by image and
+latent by latent, range-coded as rangecoder.py says with mean −u, the model's σ (prior.sigma in its file)
+and limit (Codec.limit). From k the decoder makes ŷ = k + μ + u. With "round" u is 0; with "dither" it
+is (r >> 40)/2²⁴ − ½, where r are the raw 64-bit outputs of NumPy's PCG64(seed), one for each latent of each
+image in the same order.
+
+The CRC-32 of chunk i is over the 22 bytes of the header, i as 4 bytes, and the chunk. So a chunk swapped,
+repeated or from another file counts as damaged, and one intact chunk vouches for the header. A damaged
+one loses only itself: where bytes were lost or added, the chunks behind that are where they should be
+counted from the end of the file.
 """
 import struct
 import zlib
+from typing import NamedTuple
 
-MAGIC, VERSION, QUANTIZERS = b"tnyc", 1, ("round", "dither")
+MAGIC, VERSION, QUANTIZERS, CHUNK = b"tnyc", 2, ("round", "dither"), 1000
 HEADER = struct.Struct("<4sBBII8s")
-CHECKSUM = struct.Struct("<I")
+ENTRY = struct.Struct("<II")
 
 
-def pack(quantizer, seed, n, fingerprint, payload):
-    """-> bytes, the whole file."""
+class Stream(NamedTuple):
+    quantizer: str
+    seed: int
+    n: int
+    fingerprint: bytes
+    chunks: list                # of bytes, or None where damaged
+
+    def lost(self):
+        """The slices of images in damaged chunks, by number of chunk."""
+        return {i: part for i, part in enumerate(chunk_slices(self.n)) if self.chunks[i] is None}
+
+
+def chunk_slices(n):
+    """-> [slice]: which of n images each chunk holds."""
+    return [slice(i, min(i + CHUNK, n)) for i in range(0, n, CHUNK)]
+
+
+def pack(quantizer, seed, n, fingerprint, chunks):
+    """-> bytes, the whole file. `chunks` has the coded integers of the images in each of `chunk_slices(n)`."""
     header = HEADER.pack(MAGIC, VERSION, QUANTIZERS.index(quantizer), seed, n, fingerprint)
-    return header + CHECKSUM.pack(zlib.crc32(payload, zlib.crc32(header))) + payload
+    table = [ENTRY.pack(len(chunk), _checksum(header, i, chunk)) for i, chunk in enumerate(chunks)]
+    return b"".join([header, *table, *chunks])
 
 
-def unpack(data, fingerprint):
-    """-> (quantizer, seed, number of images, payload). Raises ValueError that says what is wrong with `data`."""
+def unpack(data, fingerprint=None, salvage=False):
+    """Bytes -> Stream. Raises ValueError that says what is wrong with them: with `salvage` not if at least
+    one chunk is intact. `fingerprint`, if given, is that of the model that is to decode them."""
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"expected bytes, got {type(data).__name__}")
     data = bytes(data)
     if not data.startswith(MAGIC):
         raise ValueError(f"not a tinycodec stream: expected it to begin with {MAGIC}, got {data[:4]}")
-    if len(data) < HEADER.size + CHECKSUM.size:
-        raise ValueError(f"truncated stream: expected a header of {HEADER.size + CHECKSUM.size} bytes, got {len(data)}")
-    _, version, quantizer, seed, n, written_with = HEADER.unpack_from(data)
+    if len(data) < HEADER.size:
+        raise ValueError(f"truncated stream: expected a header of {HEADER.size} bytes, got {len(data)}")
+    header = data[:HEADER.size]
+    _, version, quantizer, seed, n, written_with = HEADER.unpack(header)
     if version != VERSION:
         raise ValueError(f"stream of version {version}: this tinycodec reads version {VERSION}")
-    payload = data[HEADER.size + CHECKSUM.size:]
-    checksum, = CHECKSUM.unpack_from(data, HEADER.size)
-    if checksum != zlib.crc32(payload, zlib.crc32(data[:HEADER.size])):
-        raise ValueError("truncated or altered stream: its checksum does not match its bytes")
     if quantizer >= len(QUANTIZERS):
         raise ValueError(f"stream of quantizer {quantizer}: this tinycodec knows {', '.join(QUANTIZERS)}")
-    if written_with != fingerprint:
+    begin = HEADER.size + ENTRY.size * -(-n // CHUNK)
+    if len(data) < begin:
+        raise ValueError(f"truncated or altered stream: expected a table of {begin - HEADER.size} bytes for {n} images, "
+                         f"got {len(data) - HEADER.size}")
+    table = list(ENTRY.iter_unpack(data[HEADER.size:begin]))
+    surplus = len(data) - begin - sum(length for length, _ in table)
+
+    chunks = []
+    for i, (length, checksum) in enumerate(table):
+        places = (data[start:start + length] for start in (begin, begin + surplus) if 0 <= start <= len(data) - length)
+        chunks.append(next((chunk for chunk in places if _checksum(header, i, chunk) == checksum), None))
+        begin += length
+    stream = Stream(QUANTIZERS[quantizer], seed, n, written_with, chunks)
+    lost = stream.lost()
+    if n and len(lost) == len(chunks):
+        raise ValueError(f"truncated or altered stream: none of its {len(chunks)} checksums matches")
+    if lost and not salvage:
+        raise ValueError(f"truncated or altered stream: damaged are {describe(lost)} of {n}")
+    if surplus and not salvage:
+        raise ValueError(f"truncated or altered stream: expected {len(data) - surplus} bytes, got {len(data)}")
+    if fingerprint not in (None, written_with):
         raise ValueError(f"stream written with model {written_with.hex()}, this is model {fingerprint.hex()}")
-    return QUANTIZERS[quantizer], seed, n, payload
+    return stream
+
+
+def describe(lost):
+    """`Stream.lost` in words, ten chunks at the most."""
+    words = [f"chunk {i} (images {part.start} to {part.stop - 1})" for i, part in list(lost.items())[:10]]
+    return ", ".join(words) + (f" and {len(lost) - 10} more" if len(lost) > 10 else "")
+
+
+def _checksum(header, i, chunk):
+    return zlib.crc32(chunk, zlib.crc32(header + struct.pack("<I", i)))

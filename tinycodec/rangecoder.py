@@ -5,6 +5,8 @@ inside the last interval names the whole message, and −log₂ of its width is 
 `constriction` does the narrowing, in 32-bit words; this file turns its words into bytes and keeps
 bad parameters away from it.
 """
+from bisect import bisect_left
+
 import constriction
 import numpy as np
 
@@ -50,9 +52,12 @@ class GaussianRangeCoder:
         return encoder
 
     def encode(self, k, mean):
-        """Code k, (n, d) integers, into one byte string. Raises ValueError if k does not fit."""
-        # Big-endian: then the bytes in their order are the digits of the number in [0, 1).
-        return self._encoder(k, mean).get_compressed().astype(">u4").tobytes()
+        """Code k, (n, d) integers, into the shortest byte string that decodes to it.
+
+        A width of 2^−b needs b bits and, on average over how whole bytes fall into the interval,
+        4 − 1/ln 2 ≈ 2.56 more. Raises ValueError if k does not fit.
+        """
+        return _shortest_in_interval(self._encoder(k, mean))
 
     def decode(self, data, n, mean):
         """Decode n rows, (n, d) int32; `data` counts as followed by zeros without end.
@@ -68,12 +73,8 @@ class GaussianRangeCoder:
             raise ValueError("no range encoder under this prior can have written these bytes") from None
 
     def encode_each(self, k, mean):
-        """Code each row on its own, under one `mean` (d,), into the shortest byte string that decodes to it.
-
-        A width of 2^−b needs b bits and, on average over how whole bytes fall into the interval,
-        4 − 1/ln 2 ≈ 2.56 more.
-        """
-        return [_shortest_in_interval(self._encoder(row[None], mean)) for row in k]
+        """Code each row on its own, under one `mean` (d,)."""
+        return [self.encode(row[None], mean) for row in k]
 
     def sample(self, n, rng, mean):
         """Decode random bits: n rows drawn from the prior, (n, d) int32.
@@ -87,7 +88,7 @@ class GaussianRangeCoder:
 
 
 def _shortest_in_interval(encoder):
-    """The shortest bytes whose digits, read as a number in [0, 1), lie in the encoder's interval."""
+    """The shortest bytes that, as the digits of a number in [0, 1), lie in the encoder's interval."""
     # Numbers here count units of 2^−bits. The encoder's state is the width of its interval and
     # the last 64 bits of its lower end; the bits before those it shares with a number known to
     # be inside, but for a borrow.
@@ -96,8 +97,9 @@ def _shortest_in_interval(encoder):
     words = encoder.get_compressed()
     inside = int.from_bytes(words.astype(">u4").tobytes(), "big") << (bits - 32 * len(words))
     lower = inside - (inside - lower) % 2**64
-    for m in range(bits // 8 + 1):
-        step = 2 ** (bits - 8 * m)
-        number = -(-lower // step)                       # the first multiple of `step` in reach
-        if number * step < lower + width:
-            return number.to_bytes(m, "big")
+
+    def first_multiple(m):                               # of 256^−m, in those units
+        return -(-lower >> bits - 8 * m) << bits - 8 * m
+
+    m = bisect_left(range(bits // 8 + 1), True, key=lambda m: first_multiple(m) < lower + width)
+    return (first_multiple(m) >> bits - 8 * m).to_bytes(m, "big")

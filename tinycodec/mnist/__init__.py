@@ -1,5 +1,6 @@
 """MNIST (Y. LeCun and C. Cortes, CC BY-SA 3.0), embedded; or any data set in its IDX layout."""
 import gzip
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -18,7 +19,8 @@ def load_mnist(directory=None):
     directory = Path(__file__).parent if directory is None else Path(directory)
     if not directory.is_dir():
         raise FileNotFoundError(f"no folder {directory}")
-    return tuple(read_images(find(directory, name)) for name in FILES)
+    paths = [find(directory, name) for name in FILES]
+    return tuple(parse_idx(path.read_bytes(), path) for path in paths)
 
 
 def find(directory, name):
@@ -28,22 +30,29 @@ def find(directory, name):
     raise FileNotFoundError(f"neither {name} nor {name}.gz in {directory}")
 
 
-def read_images(path):
-    """Read one IDX file of 28×28 images: big-endian magic 2051, n, rows, columns, then the pixels."""
+def parse_idx(data, name):
+    """The bytes of an IDX file, gzipped or not: big-endian magic 2051, n, rows, columns, then the pixels."""
+    file = io.BytesIO(data)
+    if data.startswith(b"\x1f\x8b"):
+        file = gzip.GzipFile(fileobj=file)
     try:
-        with open(path, "rb") as file:
-            gzipped = file.read(2) == b"\x1f\x8b"
-        with (gzip.open if gzipped else open)(path, "rb") as file:
-            data = file.read()
+        header = file.read(16)
+        if len(header) < 16:
+            raise ValueError(f"{name}: expected a header of 16 bytes, got a file of {len(header)}")
+        magic, n, rows, columns = struct.unpack(">4I", header)
+        if magic != 2051:
+            raise ValueError(f"{name}: expected the magic number 2051 of IDX images, got {magic}")
+        if (rows, columns) != (28, 28):
+            raise ValueError(f"{name}: expected images of 28×28 pixels, got {rows}×{columns}")
+        pixels = file.read(n * 784 + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: damaged gzip data ({error})") from None
-    if len(data) < 16:
-        raise ValueError(f"{path}: expected a header of 16 bytes, got a file of {len(data)}")
-    magic, n, rows, columns = struct.unpack(">4I", data[:16])
-    if magic != 2051:
-        raise ValueError(f"{path}: expected the magic number 2051 of IDX images, got {magic}")
-    if (rows, columns) != (28, 28):
-        raise ValueError(f"{path}: expected images of 28×28 pixels, got {rows}×{columns}")
-    if len(data) != 16 + n * 784:
-        raise ValueError(f"{path}: expected {n} images in {16 + n * 784} bytes, got {len(data)} bytes")
-    return np.frombuffer(data, np.uint8, offset=16).reshape(n, 28, 28)
+        raise ValueError(f"{name}: damaged gzip data ({error})") from None
+    if len(pixels) != n * 784:
+        raise ValueError(f"{name}: expected {n} images in {16 + n * 784} bytes, got "
+                         f"{'more' if len(pixels) > n * 784 else 16 + len(pixels)}")
+    return np.frombuffer(pixels, np.uint8).reshape(n, 28, 28)
+
+
+def encode_idx(images):
+    """uint8 (n, 28, 28) -> bytes, what `parse_idx` reads."""
+    return struct.pack(">4I", 2051, *images.shape) + images.tobytes()

@@ -1,0 +1,77 @@
+"""Images in files: MNIST's IDX format, NumPy's .npy, PNG, and folders of PNG files."""
+import gzip
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image                  # Pillow comes with matplotlib
+
+from .files import atomic_write, read_npy
+from .images import check_images
+from .mnist import encode_idx, parse_idx
+
+KINDS = "an IDX file (gzipped or not), a .npy file, a PNG file or a folder of PNG files"
+
+
+def read_images(path):
+    """Images in a file or folder -> uint8 (n, 28, 28). Raises OSError, or ValueError that names the file."""
+    path = Path(path)
+    if not path.is_dir():
+        return parse_images(path.read_bytes(), path)
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() == ".png")
+    if not found:
+        raise ValueError(f"{path}: expected PNG files in this folder, got none")
+    return np.concatenate([read_images(p) for p in found])
+
+
+def parse_images(data, name):
+    """The bytes of a file called `name` -> uint8 (n, 28, 28)."""
+    if data.startswith((b"\x1f\x8b", b"\0\0\x08")):
+        return parse_idx(data, name)
+    if data.startswith(b"\x89PNG"):
+        return _parse_png(data, name)
+    if not data.startswith(b"\x93NUMPY"):
+        raise ValueError(f"{name}: expected {KINDS}, got a file that begins with {data[:8]}")
+    try:
+        return read_npy(io.BytesIO(data), lambda dtype, shape: check_images(np.broadcast_to(np.zeros((), dtype), shape)))
+    except Exception as error:                             # of a dozen kinds
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _parse_png(data, name):
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            kind = image.mode, image.size
+            image = np.asarray(image) if kind == ("L", (28, 28)) else None
+    except Exception as error:                             # of a dozen kinds
+        raise ValueError(f"{name}: damaged PNG ({error})") from None
+    if image is None:
+        raise ValueError(f"{name}: expected a PNG in 8-bit grey (mode L) of 28×28 pixels, got mode {kind[0]} of {kind[1][0]}×{kind[1][1]}; "
+                         f"this converts it: python -c \"from PIL import Image; "
+                         f"Image.open('{name}').convert('L').resize((28, 28)).save('digit.png')\"")
+    return image[None]
+
+
+def write_images(path, images):
+    """Write uint8 (n, 28, 28) to `path`, whose name says in which format. Raises OSError and ValueError."""
+    path, images = Path(path), check_images(images)
+    if path.suffix == ".npy":
+        with atomic_write(path) as file:
+            np.save(file, images)
+    elif path.suffix == ".png":
+        if len(images) != 1:
+            raise ValueError(f"{path}: expected one image for a PNG file, got {len(images)}; for more, name a folder")
+        with atomic_write(path) as file:
+            Image.fromarray(images[0]).save(file, "png")
+    elif path.name.removesuffix(".gz").endswith(("ubyte", ".idx")):
+        data = encode_idx(images)
+        with atomic_write(path) as file:
+            file.write(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    elif path.suffix:
+        raise ValueError(f"{path}: expected a name that ends in .npy, .png, .idx, ubyte or .gz, or a folder's, got {path.suffix}")
+    else:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise ValueError(f"{path}: expected an empty folder, or none")
+        for i, image in enumerate(images):
+            write_images(path / f"{i:05}.png", image[None])
