@@ -18,27 +18,20 @@ import numpy as np
 
 import tinycodec as tc
 from tinycodec import figures
+from tinycodec.__main__ import add_training_options, train_to_file
+from tinycodec.files import atomic_write
 from tinycodec.metrics import mean_absolute_error, psnr
-
-DECODE = """
-import sys, numpy, tinycodec
-model, stream, images = sys.argv[1:]
-with open(stream, "rb") as file:
-    numpy.save(images, tinycodec.Codec.load(model).decompress(file.read()))
-"""
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=5, help="passes over the training digits (default 5)")
-    parser.add_argument("--lmbda", type=float, default=2000, help="loss = rate + lmbda * distortion (default 2000)")
-    parser.add_argument("--latent-dims", type=int, default=50, help="number of latents (default 50)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order, noise and samples (default 0)")
-    parser.add_argument("--data", help="folder in MNIST's IDX layout (default: the embedded MNIST)")
+    add_training_options(parser, epochs=5)
     parser.add_argument("--out", type=Path, default=Path("output"), help="folder to write to (default output/)")
     args = parser.parse_args()
     try:
         tour(args)
+    except KeyboardInterrupt:
+        sys.exit("demo.py: interrupted: the same command goes on after the last finished epoch")
     except (OSError, ValueError, FloatingPointError) as error:
         sys.exit(f"demo.py: {error}")
 
@@ -52,19 +45,18 @@ def tour(args):
 
     print(f"1. Train on {len(train_images):,} images: rate + {args.lmbda:g} * distortion, "
           f"{args.latent_dims} latents, {args.epochs} epochs.", flush=True)
-    codec = tc.Codec(args.latent_dims, args.seed)
-    untrained = tc.Codec(args.latent_dims, args.seed)
-    history = tc.train(codec, train_images, lmbda=args.lmbda, epochs=args.epochs, seed=args.seed)
     model, stream, decoded_file = out / "model.npz", out / "test_images.tnyc", out / "decoded.npy"
-    codec.save(model)
+    codec, history = train_to_file(model, train_images, args)
+    untrained = tc.Codec(args.latent_dims, args.seed)
 
     print(f"2. Compress {len(test_images):,} test images into {stream}.", flush=True)
     data = codec.compress(test_images)
-    stream.write_bytes(data)
+    with atomic_write(stream) as file:
+        file.write(data)
 
     print("3. Decode that file in another process, with only the file and the model.", flush=True)
-    subprocess.run([sys.executable, "-c", DECODE, model, stream, decoded_file], check=True,
-                   env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)})
+    command = [sys.executable, "-m", "tinycodec", "decompress", model, stream, "-o", decoded_file]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)})
     decoded = np.load(decoded_file)
     strings = codec.compress_each(test_images)
     report(test_images, data, decoded, strings, codec.information_content(test_images), history["rate"][-100:].mean())

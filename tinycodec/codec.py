@@ -13,12 +13,11 @@ With dither ŷ − y is uniform noise whatever y is, as in training: this is uni
 """
 import hashlib
 import math
-import zipfile
 
 import numpy as np
 
 from . import container
-from .files import atomic_write, read_array
+from .files import atomic_write, open_archive, read_array
 from .entropy import NoisyGaussian
 from .images import as_images, as_pixels, check_images
 from .layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
@@ -226,19 +225,15 @@ class Codec:
     @classmethod
     def load(cls, path):
         """Read a codec that `save` wrote. Raises ValueError if the file is anything else."""
-        with open(path, "rb") as file:
-            try:
-                with zipfile.ZipFile(file) as archive:
-                    codec = cls(int(read_array(archive, "latent_dims", np.int64(0))))
-                    for name, p in codec.params.items():
-                        p[...] = read_array(archive, name, p)
-                    sigma = read_array(archive, "prior.sigma", codec.sigma)
-                if not np.allclose(sigma, codec.sigma, rtol=1e-6, atol=0):
-                    raise ValueError("expected prior.sigma to be the exponential of prior.log_sigma")
-                codec._sigma = sigma
-            except Exception as error:                     # of a dozen kinds that zipfile and NumPy raise
-                raise ValueError(f"{path}: not a model that tinycodec saved ({error})") from None
-        return codec
+        with open_archive(path, "model") as archive:
+            codec = cls(int(read_array(archive, "latent_dims", np.int64(0))))
+            for name, p in codec.params.items():
+                p[...] = read_array(archive, name, p)
+            sigma = read_array(archive, "prior.sigma", codec.sigma)
+            if not np.allclose(sigma, codec.sigma, rtol=1e-6, atol=0):
+                raise ValueError("expected prior.sigma to be the exponential of prior.log_sigma")
+            codec._sigma = sigma
+            return codec
 
 
 def _in_batches(function, a, size=128):

@@ -20,6 +20,7 @@ import numpy as np
 import tinycodec as tc
 from tinycodec import figures
 from tinycodec.baselines import KLT, principal_components, through_pillow
+from tinycodec.files import atomic_write
 from tinycodec.images import mosaic, tiles
 from tinycodec.metrics import bd_rate, mean_absolute_error, psnr
 
@@ -63,10 +64,13 @@ def run(out, lmbda, latent_dims, epochs):
                           "mae": mean_absolute_error(images, codec.synthesis(noisy))}
     result["bits_per_latent"] = np.sort(codec.bits(codec.dequantise(codec.quantise(y))).mean(axis=0))[::-1].tolist()
 
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(result, indent=1))
-    os.replace(partial, path)
+    write_json(path, result)
     return result
+
+
+def write_json(path, value):
+    with atomic_write(path) as file:
+        file.write(json.dumps(value, indent=1).encode())
 
 
 def sweep(out, epochs, jobs):
@@ -121,7 +125,7 @@ def baselines(out):
             whole.append(point(size, tiles(decoded)))
             sizes, decoded = zip(*(through_pillow(image, format=kind, quality=quality) for image in images[:1000]))
             single.append(point(sum(sizes), np.stack(decoded), images[:1000]))
-    path.write_text(json.dumps(curves, indent=1))
+    write_json(path, curves)
     return curves
 
 
@@ -192,7 +196,8 @@ def main():
         args.out.mkdir(parents=True, exist_ok=True)
         results = sweep(args.out, args.epochs, args.jobs)
         text = tables(results)
-        (args.out / "tables.md").write_text(text)
+        with atomic_write(args.out / "tables.md") as file:
+            file.write(text.encode())
         print(f"\n{text}")
         pictures(args.out, results, baselines(args.out))
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from .files import atomic_write
 from .images import mosaic
 from .metrics import psnr
 
@@ -26,7 +27,7 @@ def digits(path, images, decoded, strings, title):
     axes[0, 0].set_ylabel("original")
     axes[1, 0].set_ylabel("decoded")
     figure.suptitle(title)
-    figure.savefig(path)
+    _save(figure, path)
 
 
 @STYLE
@@ -49,7 +50,7 @@ def latents(path, codecs, images, rng, count=5):
             axis.set_xlabel(f"latent {i}")
         row[0].set_ylabel(label)
     figure.suptitle("latents + uniform noise (blue), and the prior's density of Gaussian + uniform noise (red)")
-    figure.savefig(path)
+    _save(figure, path)
 
 
 @STYLE
@@ -67,7 +68,7 @@ def training_curves(path, history, epochs):
         axis.set_ylim(0, 1.05 * values[len(values) // 50:].max())
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
-    figure.savefig(path)
+    _save(figure, path)
 
 
 @STYLE
@@ -78,7 +79,7 @@ def grid(path, images, columns, title):
     axis = figure.subplots()
     _show(axis, mosaic(images[:rows * columns], columns))
     axis.set_title(title)
-    figure.savefig(path)
+    _save(figure, path)
 
 
 @STYLE
@@ -101,7 +102,7 @@ def basis_walk(path, codec, images, count=10, steps=7):
     axis.set_yticks(14 + 28 * np.arange(len(shown)), [f"latent {i}" for i in shown])
     axis.set_xlabel("value of one latent, in standard deviations of its prior")
     axis.set_title("one latent moves, the others stay at the prior's mean")
-    figure.savefig(path)
+    _save(figure, path)
 
 
 # --- of the experiments: `points` are results of tinycodec.experiments.run, by increasing lmbda ---
@@ -124,7 +125,7 @@ def rate_distortion(path, points, reference, curves):
         axis.set_ylabel(ylabel)
         axis.grid(alpha=0.3)
     figure.axes[0].legend()
-    figure.savefig(path)
+    _save(figure, path)
 
 
 @STYLE
@@ -142,7 +143,7 @@ def against_lmbda(path, points, reference):
         axis.set_ylabel(label)
         axis.grid(alpha=0.3)
     figure.axes[0].legend()
-    figure.savefig(path)
+    _save(figure, path)
 
 
 @STYLE
@@ -157,7 +158,7 @@ def bits_per_latent(path, points):
     axis.set_xlabel("latents, those of most bits first")
     axis.set_ylabel("bits per digit")
     axis.legend()
-    figure.savefig(path)
+    _save(figure, path)
 
 
 @STYLE
@@ -175,7 +176,7 @@ def number_of_latents(path, points):
     axis.set_xlabel("latents")
     axis.set_ylabel("loss, in bits per digit")
     figure.legend(loc="outside upper center", ncols=2)
-    figure.savefig(path)
+    _save(figure, path)
 
 
 @STYLE
@@ -193,7 +194,7 @@ def where_the_bits_are(path, points):
     axis.set_xlabel("lmbda")
     axis.set_ylabel("bits per digit")
     axis.legend()
-    figure.savefig(path)
+    _save(figure, path)
 
 
 @STYLE
@@ -211,7 +212,7 @@ def at_five_rates(path, codecs, images):
             axis.set_xlabel(f"{8 * len(string)} bits\n{quality:.1f} dB")
     for axis, title in zip(axes[0], ["original", *(f"lmbda {lmbda}" for lmbda in codecs)]):
         axis.set_title(title, size=11)
-    figure.savefig(path)
+    _save(figure, path)
 
 
 @STYLE
@@ -231,13 +232,18 @@ def samples(path, codecs, rng, count=12):
     _show(axis, mosaic(np.concatenate([codec.sample(count, rng) for codec in codecs.values()]), count))
     axis.set_yticks(14 + 28 * np.arange(len(codecs)), [f"lmbda {lmbda}" for lmbda in codecs])
     axis.set_title("random bits, decoded")
-    figure.savefig(path)
+    _save(figure, path)
 
 
 def informative(codec, images):
     """Indices of latents, those that cost most bits first."""
     y_hat = codec.dequantise(codec.quantise(codec.analysis(images)))
     return codec.bits(y_hat).mean(axis=0).argsort()[::-1]
+
+
+def _save(figure, path):
+    with atomic_write(path) as file:
+        figure.savefig(file)
 
 
 def _show(axis, image):

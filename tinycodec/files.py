@@ -1,6 +1,7 @@
 """Files: a crash never leaves half of one, and a bad one is an error before it can do harm."""
 import math
 import os
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,6 +44,17 @@ def read_npy(file, accept):
     if len(data) != size:
         raise ValueError(f"expected {size} bytes of {dtype} {shape}, got {'more' if len(data) > size else len(data)}")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
+
+
+@contextmanager
+def open_archive(path, what):
+    """Open a .npz file as a ZipFile. Whatever is wrong with it or its use is a ValueError that names it."""
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                yield archive
+        except Exception as error:                         # of a dozen kinds that zipfile and NumPy raise
+            raise ValueError(f"{path}: not a {what} that tinycodec saved ({error})") from None
 
 
 def read_array(archive, name, like):

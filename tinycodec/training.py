@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from .checkpoint import Checkpoint
 from .images import as_pixels, check_images
 from .parallel import default_threads
 
@@ -68,6 +69,10 @@ class Adam:
                        for name, p in flat.items() for i in range(0, p.size, self.BLOCK)]
         self.t = 0
 
+    def arrays(self):
+        """m and v by name, to be saved or set; t is the third part of the state."""
+        return {f"adam.{letter}.{name}": a for name, (_, m, v) in self.state.items() for letter, a in (("m", m), ("v", v))}
+
     def update(self, shards, learning_rate, on_threads):
         """Change the parameters in place; the gradient is the sum of the dicts `shards`."""
         self.t += 1
@@ -98,14 +103,15 @@ class Adam:
 
 
 def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distortion="mae",
-          seed=0, threads=None, progress=True):
+          seed=0, threads=None, progress=True, checkpoint=None):
     """Train `codec` in place on uint8 images (n, 28, 28): minimise rate + lmbda · distortion.
 
     rate is in bits per image; distortion is the mean over pixels in [0, 1] of |x − x̂| ("mae") or
     (x − x̂)² ("mse"). `learning_rate` is where Adam begins; it falls to 0 on a cosine. `seed` decides
     the order of the images and the noise. `threads` shards of a batch are worked on at once, which
     changes how sums are rounded; more than one wants a matrix library of one thread (see
-    tinycodec.parallel, also for the default).
+    tinycodec.parallel, also for the default). `checkpoint` is a file written after every epoch; if
+    it exists already, training goes on from there, to the same bits as without the interruption.
 
     Returns the history, a dict of float arrays with one entry per step: "loss", "rate" and
     "distortion". Raises FloatingPointError at the first loss that is not finite, without another
@@ -129,15 +135,21 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     # 15 epochs, the loss on the test digits is 109.8 at a constant 1e-3; 105.0 with the faster prior
     # and the cosine; and 101.6 with both from 3e-3.
     adam = Adam(codec.params, speed={name: 20 for name in codec.params if name.startswith("prior.")})
-    steps = epochs * -(-len(images) // batch)
-    report = Progress(epochs, len(images)) if progress else None
-    history = []
+    steps_an_epoch = -(-len(images) // batch)
+    steps = epochs * steps_an_epoch
+    saved, history = None, []
+    if checkpoint is not None:
+        saved = Checkpoint(checkpoint, images, latent_dims=codec.latent_dims, lmbda=lmbda, epochs=epochs, batch=batch,
+                           learning_rate=learning_rate, distortion=distortion, seed=seed)
+        history = saved.restore(codec, adam, rng)
+    first_epoch = len(history) // steps_an_epoch
+    report = Progress(first_epoch, epochs, len(images)) if progress else None
 
     with ThreadPoolExecutor(threads) as pool:
         def on_threads(function, items):
             return list(pool.map(function, items))
 
-        for epoch in range(epochs):
+        for epoch in range(first_epoch, epochs):
             order = rng.permutation(len(images))
             for start in range(0, len(images), batch):
                 chosen = order[start:start + batch]
@@ -164,14 +176,16 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
                 adam.update(grads, learning_rate * cosine, on_threads)
                 if report:
                     report(epoch, start + len(chosen), history)
+            if saved:
+                saved.save(codec, adam, rng, history)
     return dict(zip(("loss", "rate", "distortion"), np.array(history).T))
 
 
 class Progress:
     """A line that renews itself on a terminal, a line an epoch elsewhere."""
 
-    def __init__(self, epochs, images):
-        self.epochs, self.images = epochs, images
+    def __init__(self, first_epoch, epochs, images):
+        self.first_epoch, self.epochs, self.images = first_epoch, epochs, images
         self.begun = self.shown = time.monotonic()
 
     def __call__(self, epoch, seen, history):
@@ -181,7 +195,7 @@ class Progress:
             return
         self.shown = now
         done = epoch * self.images + seen
-        speed = done / (now - self.begun)
+        speed = (done - self.first_epoch * self.images) / (now - self.begun)
         minutes, seconds = divmod(round((self.epochs * self.images - done) / speed), 60)
         loss, rate, distortion = np.mean(history[-100:], axis=0)
         print(f"epoch {epoch + 1}/{self.epochs} {seen / self.images:4.0%}  {speed:5.0f} images/s  loss {loss:7.2f}  "

@@ -1,0 +1,159 @@
+"""The command line:    python -m tinycodec train | compress | decompress | info    (each has --help)"""
+import argparse
+import io
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.parallel
+
+import numpy as np
+
+import tinycodec as tc
+from tinycodec import container, imagefiles
+from tinycodec.files import atomic_write
+
+
+def main():
+    args = parse_arguments()
+    try:
+        args.command(args)
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    except (OSError, ValueError, FloatingPointError, MemoryError) as error:
+        print("tinycodec:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+
+
+def train(args):
+    train_images, _ = tc.load_mnist(args.data)
+    try:
+        train_to_file(args.model, train_images, args)
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the same command goes on after the last finished epoch")
+
+
+def train_to_file(path, images, args):
+    """Train a new codec and save it. A training that was interrupted is gone on with."""
+    checkpoint = Path(f"{path}.checkpoint")
+    codec = tc.Codec(args.latent_dims, args.seed)
+    history = tc.train(codec, images, args.lmbda, args.epochs, seed=args.seed, checkpoint=checkpoint)
+    codec.save(path)
+    checkpoint.unlink()
+    return codec, history
+
+
+def compress(args):
+    images = np.concatenate([imagefiles.parse_images(sys.stdin.buffer.read(), "standard input") if name == "-"
+                             else imagefiles.read_images(name) for name in args.input])
+    data = tc.Codec.load(args.model).compress(images, args.quantizer, lmbda=args.lmbda, refine=args.refine)
+    if args.output == "-":
+        write_to_stdout(data)
+    else:
+        with atomic_write(args.output) as file:
+            file.write(data)
+
+
+def decompress(args):
+    codec = tc.Codec.load(args.model)
+    data = sys.stdin.buffer.read() if args.stream == "-" else Path(args.stream).read_bytes()
+    lost = []
+    if args.salvage:
+        images, lost = codec.salvage(data)
+    else:
+        images = codec.decompress(data)
+    if args.output == "-":
+        file = io.BytesIO()
+        np.save(file, images)
+        write_to_stdout(file.getvalue())
+    else:
+        imagefiles.write_images(args.output, images)
+    if lost:
+        print(f"lost, and black in the output, are {len(lost)} of {len(images)} images: "
+              + container.describe(container.unpack(data, salvage=True).lost()), file=sys.stderr)
+
+
+def info(args):
+    files = {name: Path(name).read_bytes() for name in args.file}
+    models = {}
+    for name, data in files.items():
+        if data.startswith(b"PK"):
+            codec = tc.Codec.load(name)
+            models[codec.fingerprint()] = name
+            print(f"{name}: a model of {sum(p.size for p in codec.params.values()):,} parameters, among them the prior's of "
+                  f"{codec.latent_dims} latents\n    fingerprint {codec.fingerprint().hex()}")
+    for name, data in files.items():
+        if not data.startswith(b"PK"):
+            stream = container.unpack(data, salvage=True)
+            bits = f", {8 * len(data) / stream.n:.2f} bits each" if stream.n else ""
+            print(f"{name}: a stream of {stream.n:,} images in {len(data):,} bytes{bits}, version {container.VERSION}\n"
+                  f"    {QUANTIZERS[stream.quantizer].format(stream.seed)}\n"
+                  f"    {len(stream.chunks)} chunks, damaged: {container.describe(stream.lost()) or 'none'}\n"
+                  f"    decodes with the model of fingerprint {stream.fingerprint.hex()}, "
+                  + models.get(stream.fingerprint, "not among these files"))
+
+
+QUANTIZERS = {"round": "quantizer round: latents are rounded to integers, counted from the prior's mode",
+              "dither": "quantizer dither: latents are rounded after a pseudo-random shift, of seed {}"}
+
+
+def write_to_stdout(data):
+    if sys.stdout.isatty():
+        raise ValueError("standard output is a terminal, expected a pipe or a file: use -o")
+    # Not sys.stdout: that would try again at exit to write what a closed pipe refused.
+    with open(sys.stdout.fileno(), "wb", closefd=False) as file:
+        file.write(data)
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message} (--help explains)\n")
+
+
+def parse_arguments():
+    parser = Parser(prog="python -m tinycodec", description="Compress digits: a learned image codec in NumPy.",
+                    epilog="each command has its own --help, with an example")
+    commands = parser.add_subparsers(required=True, metavar="train | compress | decompress | info")
+
+    def add(function, description, example):
+        command = commands.add_parser(function.__name__, description=description, help=description,
+                                      epilog=f"example:  python -m tinycodec {example}")
+        command.set_defaults(command=function)
+        return command
+
+    command = add(train, "Train a model; a training that was interrupted goes on after its last finished epoch.",
+                  "train model.npz --epochs 5")
+    command.add_argument("model", help="file to write; until then, MODEL.checkpoint holds what is done")
+    add_training_options(command, epochs=15)
+
+    command = add(compress, "Compress images into a stream.", "compress model.npz digits/ -o digits.tnyc")
+    command.add_argument("model", help="file that train wrote")
+    command.add_argument("input", nargs="+", help=f"28×28 grey images: {imagefiles.KINDS}; - is standard input")
+    command.add_argument("-o", "--output", default="-", help="stream to write (default: standard output)")
+    command.add_argument("--quantizer", choices=container.QUANTIZERS, default="round", help="default round")
+    command.add_argument("--refine", type=int, default=0, metavar="N", help="search N times for cheaper or better integers, "
+                         "of less rate + lmbda * distortion")
+    command.add_argument("--lmbda", type=float, help="for --refine")
+
+    command = add(decompress, "Decompress a stream.", "decompress model.npz digits.tnyc -o digits.npy")
+    command.add_argument("model", help="the one that the stream was compressed with")
+    command.add_argument("stream", nargs="?", default="-", help="file that compress wrote (default: standard input)")
+    command.add_argument("-o", "--output", default="-", help="name.npy, name.png for one image, name.idx, name.idx.gz, or "
+                         "a folder for PNG files (default: .npy to standard output)")
+    command.add_argument("--salvage", action="store_true", help="of a damaged stream, write what is left")
+
+    command = add(info, "Explain streams and models, and say which stream needs which model.", "info model.npz digits.tnyc")
+    command.add_argument("file", nargs="+", help="streams and models")
+    return parser.parse_args()
+
+
+def add_training_options(parser, epochs):
+    parser.add_argument("--epochs", type=int, default=epochs, help=f"passes over the training digits (default {epochs})")
+    parser.add_argument("--lmbda", type=float, default=2000, help="loss = rate + lmbda * distortion (default 2000)")
+    parser.add_argument("--latent-dims", type=int, default=50, help="number of latents (default 50)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order, noise (default 0)")
+    parser.add_argument("--data", help="folder in MNIST's IDX layout (default: the embedded MNIST)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Training that can be killed: all that the rest of it depends on, in one file."""
+import json
+import os
+import zlib
+
+import numpy as np
+
+from .codec import Codec
+from .files import open_archive, read_array, read_npy
+
+
+class Checkpoint:
+    """A model file (`Codec.load` reads it, too) with the state of Adam and of the random generator.
+
+    `settings` and the images decide the course of a training, so only one in which they are the same
+    may go on from here.
+    """
+
+    def __init__(self, path, images, **settings):
+        self.path = path
+        settings["images"] = f"{len(images)}, CRC-32 {zlib.crc32(images.tobytes()):08x}"
+        self.settings = json.loads(json.dumps(settings, default=float))     # NumPy's numbers become Python's
+
+    def save(self, codec, adam, rng, history):
+        state = json.dumps({"settings": self.settings, "steps": len(history), "rng": rng.bit_generator.state})
+        codec.save(self.path, training=np.array(state), history=np.array(history), **adam.arrays())
+
+    def restore(self, codec, adam, rng):
+        """Set all to what `save` saved; returns the history. Without a file, that is [].
+
+        Raises ValueError if the file is damaged, or of a training with other settings.
+        """
+        if not os.path.exists(self.path):
+            return []
+        with open_archive(self.path, "checkpoint") as archive:
+            with archive.open("training.npy") as file:
+                state = json.loads(str(read_npy(file, _short_text)))
+            history = read_array(archive, "history", np.broadcast_to(0.0, (state["steps"], 3)))
+            same = state["settings"] == self.settings
+            if same:
+                for name, a in adam.arrays().items():
+                    a[...] = read_array(archive, name, a)
+                rng.bit_generator.state = state["rng"]
+        if not same:
+            differing = [f"{name} {state['settings'].get(name)}, not {value}" for name, value in self.settings.items()
+                         if state["settings"].get(name) != value]
+            raise ValueError(f"{self.path}: the checkpoint of another training ({'; '.join(differing)}): delete it, or finish that first")
+        for name, p in Codec.load(self.path).params.items():
+            codec.params[name][...] = p
+        adam.t = len(history)
+        return [tuple(row) for row in history]
+
+
+def _short_text(dtype, shape):
+    if dtype.kind != "U" or shape != () or dtype.itemsize > 2**16:
+        raise ValueError(f"expected a short text, got {dtype} {shape}")
