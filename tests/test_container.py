@@ -28,6 +28,11 @@ def test_no_images_are_a_header_and_nothing_else():
     assert container.unpack(data, FINGERPRINT).n == 0 and len(data) == container.HEADER.size
 
 
+def test_bytes_behind_no_images_are_not_salvaged_as_nothing(data):
+    with pytest.raises(ValueError, match="expected 22 bytes"):
+        container.unpack(container.pack("round", 0, 0, FINGERPRINT, []) + data, FINGERPRINT, salvage=True)
+
+
 def test_every_flipped_bit_is_noticed(data):
     for i in range(8 * len(data)):
         altered = bytearray(data)

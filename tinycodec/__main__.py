@@ -19,7 +19,9 @@ def main():
     try:
         args.command(args)
     except KeyboardInterrupt:
-        sys.exit("interrupted")
+        print("interrupted", ": the same command goes on after the last finished epoch" * (args.command is train), sep="",
+              file=sys.stderr)
+        sys.exit(130)
     except (OSError, ValueError, FloatingPointError, MemoryError) as error:
         print("tinycodec:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
@@ -27,10 +29,7 @@ def main():
 
 def train(args):
     train_images, _ = tc.load_mnist(args.data)
-    try:
-        train_to_file(args.model, train_images, args)
-    except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on after the last finished epoch")
+    train_to_file(args.model, train_images, args)
 
 
 def train_to_file(path, images, args):

@@ -88,7 +88,7 @@ def unpack(data, fingerprint=None, salvage=False):
         raise ValueError(f"truncated or altered stream: none of its {len(chunks)} checksums matches")
     if lost and not salvage:
         raise ValueError(f"truncated or altered stream: damaged are {describe(lost)} of {n}")
-    if surplus and not salvage:
+    if surplus and not (salvage and chunks):
         raise ValueError(f"truncated or altered stream: expected {len(data) - surplus} bytes, got {len(data)}")
     if fingerprint not in (None, written_with):
         raise ValueError(f"stream written with model {written_with.hex()}, this is model {fingerprint.hex()}")

@@ -174,10 +174,10 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
                                              "a lower learning_rate or lmbda may help")
                 cosine = (1 + np.cos(np.pi * len(history) / steps)) / 2          # Loshchilov & Hutter 2017
                 adam.update(grads, learning_rate * cosine, on_threads)
+                if saved and start + batch >= len(images):     # before the report: an epoch on the screen is safe
+                    saved.save(codec, adam, rng, history)
                 if report:
                     report(epoch, start + len(chosen), history)
-            if saved:
-                saved.save(codec, adam, rng, history)
     return dict(zip(("loss", "rate", "distortion"), np.array(history).T))
 
 

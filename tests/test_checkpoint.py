@@ -1,0 +1,127 @@
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import tinycodec as tc
+from tinycodec.checkpoint import Checkpoint
+from tinycodec.mnist import FILES, encode_idx
+
+SETTINGS = {"lmbda": 1000, "seed": 3, "threads": 1, "progress": False}
+
+
+class Stop(Exception):
+    pass
+
+
+def train(images, path, monkeypatch, epochs=4, stop_after=None):
+    """Train, with an interruption after `stop_after` epochs -> (codec, history)."""
+    def save(self, codec, adam, rng, history):
+        original(self, codec, adam, rng, history)
+        if len(history) == (stop_after or epochs + 1) * -(-len(images) // 128):
+            raise Stop
+
+    original = Checkpoint.save
+    codec, history = tc.Codec(2, SETTINGS["seed"]), None
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", save)
+        try:
+            history = tc.train(codec, images, epochs=epochs, checkpoint=path, **SETTINGS)
+        except Stop:
+            pass
+    return codec, history
+
+
+def assert_same_params(a, b):
+    for name, p in a.params.items():
+        np.testing.assert_array_equal(p, b.params[name])
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_resumed_training_gives_the_bits_of_an_uninterrupted_one(stop_after, mnist, tmp_path, monkeypatch):
+    images = mnist[0][:300]
+    expected = tc.Codec(2, SETTINGS["seed"])
+    expected_history = tc.train(expected, images, epochs=4, **SETTINGS)
+    train(images, tmp_path / "checkpoint", monkeypatch, stop_after=stop_after)
+    codec, history = train(images, tmp_path / "checkpoint", monkeypatch)
+    assert_same_params(codec, expected)
+    for name, values in expected_history.items():
+        np.testing.assert_array_equal(history[name], values)
+
+
+def test_a_checkpoint_of_a_finished_training_is_its_result(mnist, tmp_path, monkeypatch):
+    codec, history = train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
+    monkeypatch.setattr("tinycodec.training.loss_and_gradients", None)
+    again, history_again = train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
+    assert_same_params(codec, again)
+    np.testing.assert_array_equal(history["loss"], history_again["loss"])
+
+
+def test_a_checkpoint_is_a_model(mnist, tmp_path, monkeypatch):
+    codec, _ = train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
+    assert_same_params(codec, tc.Codec.load(tmp_path / "checkpoint"))
+
+
+def test_the_checkpoint_of_another_training_is_refused_and_kept(mnist, tmp_path, monkeypatch):
+    train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
+    before = (tmp_path / "checkpoint").read_bytes()
+    with pytest.raises(ValueError, match="checkpoint of another training .epochs 4, not 5.: delete it, or finish that first"):
+        train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch, epochs=5)
+    with pytest.raises(ValueError, match="images 100, CRC-32 [0-9a-f]{8}, not 101, CRC-32"):
+        train(mnist[0][:101], tmp_path / "checkpoint", monkeypatch)
+    assert (tmp_path / "checkpoint").read_bytes() == before
+
+
+def test_other_files_are_no_checkpoints(mnist, tmp_path, monkeypatch):
+    tc.Codec(2).save(tmp_path / "model")
+    (tmp_path / "text").write_text("text")
+    for name in ("model", "text"):
+        with pytest.raises(ValueError, match=f"{name}: not a checkpoint that tinycodec saved"):
+            train(mnist[0][:100], tmp_path / name, monkeypatch)
+
+
+# --- in a process of its own ---
+
+@pytest.fixture
+def command(mnist, tmp_path):
+    """A training of many epochs of a fraction of a second, as one types it."""
+    for name in FILES:
+        (tmp_path / name).write_bytes(encode_idx(mnist[0][:300]))
+    return [sys.executable, "-m", "tinycodec", "train", tmp_path / "model.npz", "--data", tmp_path, "--epochs", "1000",
+            "--latent-dims", "2", "--lmbda", "1000", "--seed", "3"]
+
+
+def start(command):
+    """Start it, and wait for its first epoch."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr.readline().startswith("epoch ")
+    return process
+
+
+def test_a_process_killed_at_any_moment_leaves_a_checkpoint_that_goes_on(command, mnist, tmp_path, monkeypatch, rng):
+    path, epochs = tmp_path / "model.npz.checkpoint", 0
+    for _ in range(20):
+        process = start(command)
+        time.sleep(rng.uniform(0, 0.4))
+        process.kill()
+        process.communicate()
+        checkpoint = tc.Codec.load(path)
+        reached = len(np.load(path)["history"]) // 3
+        assert reached > epochs
+        epochs = reached
+    monkeypatch.setitem(SETTINGS, "threads", None)
+    expected, _ = train(mnist[0][:300], tmp_path / "uninterrupted", monkeypatch, epochs=1000, stop_after=epochs)
+    assert_same_params(checkpoint, expected)
+
+
+def test_control_c_leaves_a_checkpoint_and_one_line(command, tmp_path):
+    process = start(command)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert process.returncode == 130 and "Traceback" not in error
+    assert error.splitlines()[-1] == "interrupted: the same command goes on after the last finished epoch"
+    tc.Codec.load(tmp_path / "model.npz.checkpoint")
+    assert not list(tmp_path.glob("*.partial"))

@@ -1,0 +1,61 @@
+import os
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tinycodec.files import atomic_write
+from tinycodec.mnist import FILES, encode_idx
+
+
+def failing_write(path, error):
+    with atomic_write(path) as file:
+        file.write(b"half of it")
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failed_write_leaves_the_previous_file_and_nothing_else(error, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"previous")
+    with pytest.raises(error):
+        failing_write(path, error)
+    assert path.read_bytes() == b"previous" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "target").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("target")
+    with atomic_write(tmp_path / "link") as file:
+        file.write(b"new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_bytes() == b"new"
+
+
+def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
+    (tmp_path / "usual").touch()
+    with atomic_write(tmp_path / "file") as file:
+        file.write(b"data")
+    assert stat.S_IMODE(os.stat(tmp_path / "file").st_mode) == stat.S_IMODE(os.stat(tmp_path / "usual").st_mode)
+
+
+def test_a_folder_that_is_missing_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing"):
+        failing_write(tmp_path / "missing" / "file", ValueError)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as a full disk would")
+def test_a_full_disk_is_one_line_and_the_previous_file_survives(codec, tmp_path):
+    codec.save(tmp_path / "model.npz")
+    before = (tmp_path / "model.npz").read_bytes()
+    for name in FILES:
+        (tmp_path / name).write_bytes(encode_idx(np.zeros((10, 28, 28), np.uint8)))
+    script = ("import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+              "from tinycodec.__main__ import main; main()")
+    done = subprocess.run([sys.executable, "-c", script, "train", tmp_path / "model.npz", "--epochs", "1", "--data", tmp_path],
+                          capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("tinycodec: [Errno 27] File too large")
+    assert (tmp_path / "model.npz").read_bytes() == before
+    assert not list(tmp_path.glob("*.partial"))

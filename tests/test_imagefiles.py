@@ -1,0 +1,83 @@
+import gzip
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinycodec.imagefiles import parse_images, read_images, write_images
+from tinycodec.mnist import encode_idx
+
+
+@pytest.fixture
+def images(rng):
+    return rng.integers(0, 256, (12, 28, 28), np.uint8)
+
+
+def png(array, **options):
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "png", **options)
+    return file.getvalue()
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.idx", "a.idx.gz", "t10k-images-idx3-ubyte", "t10k-images-idx3-ubyte.gz", "folder"])
+def test_what_is_written_is_read_again(name, images, tmp_path):
+    write_images(tmp_path / name, images)
+    np.testing.assert_array_equal(read_images(tmp_path / name), images)
+
+
+def test_one_image_makes_a_png(images, tmp_path):
+    write_images(tmp_path / "a.png", images[:1])
+    np.testing.assert_array_equal(read_images(tmp_path / "a.png"), images[:1])
+
+
+def test_arrays_in_fortran_order_are_read_as_what_they_are(images):
+    np.testing.assert_array_equal(parse_images(npy(np.asfortranarray(images)), "a.npy"), images)
+
+
+@pytest.mark.parametrize("name, message", [
+    ("a.png", "expected one image for a PNG file, got 12"), ("a.jpg", "expected a name that ends in .npy, .png"),
+    ("full", "expected an empty folder")])
+def test_names_that_do_not_fit_are_an_error(name, message, images, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "something").touch()
+    with pytest.raises(ValueError, match=message):
+        write_images(tmp_path / name, images)
+
+
+GREY = np.zeros((28, 28), np.uint8)
+HEADER = npy(np.zeros((3, 28, 28), np.uint8))[:128]
+
+
+@pytest.mark.parametrize("data, message", [
+    (b"", "expected an IDX file .* begins with b''"), (b"GIF89a", "begins with b'GIF89a'"),
+    (png(np.zeros((640, 480), np.uint8)), "8-bit grey .*got mode L of 480×640; this converts it: .*resize"),
+    (png(np.zeros((28, 28, 3), np.uint8)), "got mode RGB of 28×28"), (png(GREY)[:50], "damaged PNG"),
+    (png(GREY)[:40] + b"junk" + png(GREY)[44:], "damaged PNG"), (b"\x89PNG", "damaged PNG"),
+    (npy(np.zeros((2, 28, 28))), "uint8 .n, 28, 28., got float64"), (npy(GREY), r"got uint8 \(28, 28\)"),
+    (npy(np.zeros((2, 28, 28), np.uint8))[:-1], "expected 1568 bytes of uint8 .2, 28, 28., got 1567"),
+    (npy(np.zeros((2, 28, 28), np.uint8)) + b"\0", "got more"), (b"\x93NUMPY junk", "a: "),
+    (HEADER.replace(b"(3, 28", b"(-1, 28"), "a: "), (gzip.compress(encode_idx(GREY[None]))[:-9], "damaged gzip"),
+    (encode_idx(GREY[None])[:-1], "1 images in 800 bytes, got 799")])
+def test_a_wrong_file_is_an_error_that_names_it(data, message):
+    with pytest.raises(ValueError, match=message) as error:
+        parse_images(data, "a")
+    assert str(error.value).startswith("a: ") and "\n" not in str(error.value)
+
+
+def test_pickled_objects_are_refused():
+    file = io.BytesIO()
+    np.save(file, np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="a.npy: "):
+        parse_images(file.getvalue(), "a.npy")
+
+
+def test_a_folder_without_png_files_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="expected PNG files in this folder, got none"):
+        read_images(tmp_path)
