@@ -1,11 +1,13 @@
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tinycodec as tc
+from tinycodec import container
 from tinycodec.metrics import psnr
 
 
@@ -220,3 +222,69 @@ def test_wrong_latents_are_an_error(codec):
 def test_wrong_latent_dims_are_an_error(latent_dims):
     with pytest.raises(ValueError, match="expected latent_dims"):
         tc.Codec(latent_dims=latent_dims)
+
+
+# --- for ever: `golden/` holds a model and what it once wrote and read ---
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return tc.Codec.load(GOLDEN / "model.npz"), np.load(GOLDEN / "expected.npz")
+
+
+@pytest.mark.parametrize("quantizer", ["round", "dither"])
+def test_golden_streams_decode_to_the_same_integers_for_ever(quantizer, golden):
+    codec, expected = golden
+    stream = container.unpack((GOLDEN / f"{quantizer}.tnyc").read_bytes(), codec.fingerprint())
+    assert (stream.quantizer, stream.n) == (quantizer, 40)
+    u = codec.dither(stream.seed, stream.n) * (quantizer == "dither")
+    integers = codec.range_coder().decode(stream.chunks[0], stream.n, -u)
+    np.testing.assert_array_equal(integers, expected[f"integers_{quantizer}"])
+
+
+def test_golden_integers_are_coded_as_the_same_strings_for_ever(golden):
+    codec, expected = golden
+    strings = [string.hex() for string in codec.range_coder().encode_each(expected["integers_round"].astype(int), 0)]
+    assert strings == expected["strings"].tolist()
+
+
+@pytest.mark.parametrize("quantizer", ["round", "dither"])
+def test_golden_images_differ_by_one_grey_level_at_the_most(quantizer, golden):
+    codec, expected = golden
+    images = codec.decompress((GOLDEN / f"{quantizer}.tnyc").read_bytes())
+    assert np.abs(images.astype(int) - expected[f"images_{quantizer}"]).max() <= 1
+
+
+def test_sigma_is_the_stored_one_until_log_sigma_changes(codec, tmp_path):
+    codec.save(tmp_path / "model.npz")
+    arrays = dict(np.load(tmp_path / "model.npz"))
+    arrays["prior.sigma"] = np.nextafter(arrays["prior.sigma"], np.inf)            # as another machine's exp might give
+    np.savez(tmp_path / "model.npz", **arrays)
+    other = tc.Codec.load(tmp_path / "model.npz")
+    np.testing.assert_array_equal(other.sigma, arrays["prior.sigma"])
+    assert other.fingerprint() != codec.fingerprint()
+    other.params["prior.log_sigma"] += 1
+    np.testing.assert_allclose(other.sigma, np.e * arrays["prior.sigma"], rtol=1e-6)
+
+
+# --- damage ---
+
+def test_one_flipped_byte_loses_one_thousand_digits_at_the_most(codec, mnist):
+    data = codec.compress(mnist[1])
+    expected = codec.decompress(data)
+    damaged = bytearray(data)
+    damaged[len(data) // 2] ^= 0xff
+    images, lost = codec.salvage(bytes(damaged))
+    assert len(lost) == 1000
+    kept = np.delete(np.arange(len(images)), lost)
+    np.testing.assert_array_equal(images[kept], expected[kept])
+    with pytest.raises(ValueError, match=rf"damaged are chunk {lost[0] // 1000} \(images {lost[0]} to {lost[-1]}\) of 10000"):
+        codec.decompress(bytes(damaged))
+
+
+def test_salvaging_an_intact_stream_loses_nothing(codec, digits, stream):
+    images, lost = codec.salvage(stream)
+    assert lost == []
+    np.testing.assert_array_equal(images, codec.decompress(stream))

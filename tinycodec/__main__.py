@@ -3,6 +3,7 @@ import argparse
 import io
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.parallel
@@ -56,11 +57,8 @@ def compress(args):
 def decompress(args):
     codec = tc.Codec.load(args.model)
     data = sys.stdin.buffer.read() if args.stream == "-" else Path(args.stream).read_bytes()
-    lost = []
-    if args.salvage:
-        images, lost = codec.salvage(data)
-    else:
-        images = codec.decompress(data)
+    with errors_naming(args.stream):
+        images, lost = codec.salvage(data) if args.salvage else (codec.decompress(data), [])
     if args.output == "-":
         file = io.BytesIO()
         np.save(file, images)
@@ -83,7 +81,8 @@ def info(args):
                   f"{codec.latent_dims} latents\n    fingerprint {codec.fingerprint().hex()}")
     for name, data in files.items():
         if not data.startswith(b"PK"):
-            stream = container.unpack(data, salvage=True)
+            with errors_naming(name):
+                stream = container.unpack(data, salvage=True)
             bits = f", {8 * len(data) / stream.n:.2f} bits each" if stream.n else ""
             print(f"{name}: a stream of {stream.n:,} images in {len(data):,} bytes{bits}, version {container.VERSION}\n"
                   f"    {QUANTIZERS[stream.quantizer].format(stream.seed)}\n"
@@ -94,6 +93,14 @@ def info(args):
 
 QUANTIZERS = {"round": "quantizer round: latents are rounded to integers, counted from the prior's mode",
               "dither": "quantizer dither: latents are rounded after a pseudo-random shift, of seed {}"}
+
+
+@contextmanager
+def errors_naming(name):
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def write_to_stdout(data):
@@ -116,7 +123,7 @@ def parse_arguments():
 
     def add(function, description, example):
         command = commands.add_parser(function.__name__, description=description, help=description,
-                                      epilog=f"example:  python -m tinycodec {example}")
+                                      epilog=f"example: python -m tinycodec {example}")
         command.set_defaults(command=function)
         return command
 

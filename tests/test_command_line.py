@@ -1,0 +1,123 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinycodec.__main__ import main
+from tinycodec.imagefiles import read_images, write_images
+
+
+def tinycodec(*arguments, **options):
+    """Run the command line -> CompletedProcess, with bytes."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    return subprocess.run([sys.executable, "-m", "tinycodec", *arguments], capture_output=True, env=environment, **options)
+
+
+@pytest.fixture(scope="module")
+def folder(codec, mnist, tmp_path_factory):
+    """A model, digits, a stream, and an object of each kind that is not what it should be."""
+    folder = tmp_path_factory.mktemp("files")
+    codec.save(folder / "model.npz")
+    type(codec)(codec.latent_dims, 1).save(folder / "other.npz")
+    digits = mnist[1][:1500]
+    write_images(folder / "digits.npy", digits)
+    write_images(folder / "digits.idx.gz", digits)
+    write_images(folder / "pngs", digits[:3])
+    write_images(folder / "digit.png", digits[:1])
+    (folder / "digits.tnyc").write_bytes(codec.compress(digits))
+    stream = bytearray((folder / "digits.tnyc").read_bytes())
+    stream[100] ^= 1
+    (folder / "damaged.tnyc").write_bytes(stream)
+    (folder / "text").write_text("text")
+    return folder
+
+
+@pytest.mark.parametrize("digits", ["digits.npy", "digits.idx.gz", "pngs", "digit.png"])
+@pytest.mark.parametrize("decoded", ["decoded.npy", "decoded.idx", "decoded"])
+def test_what_is_compressed_is_decompressed(digits, decoded, codec, folder, tmp_path):
+    assert tinycodec("compress", folder / "model.npz", folder / digits, "-o", tmp_path / "stream").returncode == 0
+    done = tinycodec("decompress", folder / "model.npz", tmp_path / "stream", "-o", tmp_path / decoded)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    images = read_images(folder / digits)
+    np.testing.assert_array_equal(read_images(tmp_path / decoded), codec.decompress(codec.compress(images)))
+
+
+def test_several_inputs_become_one_stream(codec, folder):
+    done = tinycodec("compress", folder / "model.npz", folder / "digit.png", folder / "pngs")
+    np.testing.assert_array_equal(codec.decompress(done.stdout), codec.decompress(codec.compress(
+        np.concatenate([read_images(folder / "digit.png"), read_images(folder / "pngs")]))))
+
+
+def test_it_works_in_a_pipe(codec, folder, tmp_path):
+    stream = tinycodec("compress", folder / "model.npz", "-", input=(folder / "digits.npy").read_bytes()).stdout
+    assert stream == (folder / "digits.tnyc").read_bytes()
+    (tmp_path / "decoded.npy").write_bytes(tinycodec("decompress", folder / "model.npz", input=stream).stdout)
+    np.testing.assert_array_equal(np.load(tmp_path / "decoded.npy"), codec.decompress(stream))
+
+
+def test_dither_and_refinement_are_options(codec, folder):
+    images = read_images(folder / "pngs")
+    done = tinycodec("compress", folder / "model.npz", folder / "pngs", "--quantizer", "dither", "--refine", "1", "--lmbda", "2000")
+    assert done.stdout == codec.compress(images, quantizer="dither", lmbda=2000, refine=1)
+
+
+def test_salvage_says_what_is_lost(codec, folder, tmp_path):
+    done = tinycodec("decompress", folder / "model.npz", folder / "damaged.tnyc", "--salvage", "-o", tmp_path / "decoded.npy")
+    assert done.returncode == 0
+    assert done.stderr.decode() == "lost, and black in the output, are 1000 of 1500 images: chunk 0 (images 0 to 999)\n"
+    np.testing.assert_array_equal(np.load(tmp_path / "decoded.npy")[1000:],
+                                  codec.decompress((folder / "digits.tnyc").read_bytes())[1000:])
+
+
+def test_info_explains_streams_and_which_model_they_need(codec, folder):
+    done = tinycodec("info", folder / "digits.tnyc", folder / "other.npz", folder / "model.npz")
+    text = done.stdout.decode()
+    for words in ("1,500 images", "bits each", "quantizer round", "2 chunks, damaged: none", "20 latents",
+                  f"fingerprint {codec.fingerprint().hex()}, {folder / 'model.npz'}"):
+        assert words in text
+    assert "damaged: chunk 0 (images 0 to 999)" in tinycodec("info", folder / "damaged.tnyc").stdout.decode()
+
+
+def test_training_writes_a_model_and_leaves_no_checkpoint(mnist, tmp_path):
+    for name in ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte"):
+        write_images(tmp_path / name, mnist[1][:200])
+    done = tinycodec("train", tmp_path / "model.npz", "--data", tmp_path, "--epochs", "1", "--latent-dims", "3")
+    assert done.returncode == 0 and done.stdout == b""
+    assert b"3 latents" in tinycodec("info", tmp_path / "model.npz").stdout
+    assert not list(tmp_path.glob("*.checkpoint"))
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ("", "the following arguments are required"), ("nonsense", "invalid choice: 'nonsense'"),
+    ("compress model.npz", "arguments are required: input"), ("compress missing.npz digits.npy", "No such file"),
+    ("compress model.npz missing.npy", "No such file"), ("compress text digits.npy", "text: not a model"),
+    ("compress model.npz text", "text: expected an IDX file"), ("compress model.npz digits.npy --refine 1", "positive, finite lmbda"),
+    ("compress model.npz digits.npy -o missing/stream", "No such file"), ("compress model.npz digits.npy -o pngs", "Is a directory"),
+    ("decompress model.npz text", "not a tinycodec stream"), ("decompress model.npz damaged.tnyc", "damaged are chunk 0 (images 0 to 999) of 1500"),
+    ("decompress other.npz digits.tnyc", "written with model"), ("decompress model.npz digits.tnyc -o digit.png", "expected one image"),
+    ("decompress model.npz digits.tnyc -o pngs", "expected an empty folder"), ("decompress model.npz digits.tnyc -o out.jpg", "ends in .npy"),
+    ("info text", "text: not a tinycodec stream"), ("train model.npz --epochs 0", "expected epochs, a positive integer"),
+    ("train model.npz --data missing", "no folder missing"), ("train missing/model.npz --epochs 1 --data .", "neither train-images")])
+def test_an_error_is_one_line_and_exit_status_2(arguments, message, folder, monkeypatch, capfd):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["tinycodec", *arguments.split()])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    out, err = capfd.readouterr()
+    assert out == "" and message in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["train", "compress", "decompress", "info"])
+def test_help_has_an_example(command, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tinycodec", command, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert f"example: python -m tinycodec {command} " in " ".join(capsys.readouterr().out.split())
+
+
+def test_errors_outside_this_process_are_no_tracebacks(folder):
+    done = tinycodec("decompress", folder / "model.npz", folder / "text")
+    assert done.returncode == 2 and done.stdout == b"" and done.stderr.count(b"\n") == 1
