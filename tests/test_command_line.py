@@ -35,8 +35,8 @@ def folder(codec, mnist, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("digits", ["digits.npy", "digits.idx.gz", "pngs", "digit.png"])
-@pytest.mark.parametrize("decoded", ["decoded.npy", "decoded.idx", "decoded"])
+@pytest.mark.parametrize("digits, decoded", [("digits.npy", "decoded.npy"), ("digits.idx.gz", "decoded.idx"),
+                                             ("pngs", "decoded"), ("digit.png", "decoded.png")])
 def test_what_is_compressed_is_decompressed(digits, decoded, codec, folder, tmp_path):
     assert tinycodec("compress", folder / "model.npz", folder / digits, "-o", tmp_path / "stream").returncode == 0
     done = tinycodec("decompress", folder / "model.npz", tmp_path / "stream", "-o", tmp_path / decoded)
@@ -75,8 +75,8 @@ def test_salvage_says_what_is_lost(codec, folder, tmp_path):
 def test_info_explains_streams_and_which_model_they_need(codec, folder):
     done = tinycodec("info", folder / "digits.tnyc", folder / "other.npz", folder / "model.npz")
     text = done.stdout.decode()
-    for words in ("1,500 images", "bits each", "quantizer round", "2 chunks, damaged: none", "20 latents",
-                  f"fingerprint {codec.fingerprint().hex()}, {folder / 'model.npz'}"):
+    for words in ("1,500 images", "bits an image", "quantizer round", "2 chunks, damaged: none", "20 latents",
+                  f"fingerprint {codec.fingerprint().hex()}: {folder / 'model.npz'}"):
         assert words in text
     assert "damaged: chunk 0 (images 0 to 999)" in tinycodec("info", folder / "damaged.tnyc").stdout.decode()
 

@@ -1,9 +1,7 @@
 """The command line:    python -m tinycodec train | compress | decompress | info    (each has --help)"""
 import argparse
-import io
 import os
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.parallel
@@ -57,50 +55,14 @@ def compress(args):
 def decompress(args):
     codec = tc.Codec.load(args.model)
     data = sys.stdin.buffer.read() if args.stream == "-" else Path(args.stream).read_bytes()
-    with errors_naming(args.stream):
-        images, lost = codec.salvage(data) if args.salvage else (codec.decompress(data), [])
+    images, lost = codec.salvage(data) if args.salvage else (codec.decompress(data), [])
     if args.output == "-":
-        file = io.BytesIO()
-        np.save(file, images)
-        write_to_stdout(file.getvalue())
+        write_to_stdout(imagefiles.encode_images(images, ".npy"))
     else:
         imagefiles.write_images(args.output, images)
     if lost:
         print(f"lost, and black in the output, are {len(lost)} of {len(images)} images: "
               + container.describe(container.unpack(data, salvage=True).lost()), file=sys.stderr)
-
-
-def info(args):
-    files = {name: Path(name).read_bytes() for name in args.file}
-    models = {}
-    for name, data in files.items():
-        if data.startswith(b"PK"):
-            codec = tc.Codec.load(name)
-            models[codec.fingerprint()] = name
-            print(f"{name}: a model of {sum(p.size for p in codec.params.values()):,} parameters, among them the prior's of "
-                  f"{codec.latent_dims} latents\n    fingerprint {codec.fingerprint().hex()}")
-    for name, data in files.items():
-        if not data.startswith(b"PK"):
-            with errors_naming(name):
-                stream = container.unpack(data, salvage=True)
-            bits = f", {8 * len(data) / stream.n:.2f} bits each" if stream.n else ""
-            print(f"{name}: a stream of {stream.n:,} images in {len(data):,} bytes{bits}, version {container.VERSION}\n"
-                  f"    {QUANTIZERS[stream.quantizer].format(stream.seed)}\n"
-                  f"    {len(stream.chunks)} chunks, damaged: {container.describe(stream.lost()) or 'none'}\n"
-                  f"    decodes with the model of fingerprint {stream.fingerprint.hex()}, "
-                  + models.get(stream.fingerprint, "not among these files"))
-
-
-QUANTIZERS = {"round": "quantizer round: latents are rounded to integers, counted from the prior's mode",
-              "dither": "quantizer dither: latents are rounded after a pseudo-random shift, of seed {}"}
-
-
-@contextmanager
-def errors_naming(name):
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
 
 
 def write_to_stdout(data):
@@ -109,6 +71,28 @@ def write_to_stdout(data):
     # Not sys.stdout: that would try again at exit to write what a closed pipe refused.
     with open(sys.stdout.fileno(), "wb", closefd=False) as file:
         file.write(data)
+
+
+def info(args):
+    files = {name: Path(name).read_bytes() for name in args.file}
+    models = {}
+    for name in files:
+        if files[name].startswith(b"PK"):
+            codec = tc.Codec.load(name)
+            models[codec.fingerprint()] = name
+            print(f"{name}: a model with {codec.latent_dims} latents and {sum(p.size for p in codec.params.values()):,} "
+                  f"parameters, fingerprint {codec.fingerprint().hex()}")
+    for name in files.keys() - models.values():
+        try:
+            stream = container.unpack(files[name], salvage=True)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        print(f"{name}: a stream of {stream.n:,} images in {len(files[name]):,} bytes, "
+              f"{8 * len(files[name]) / max(stream.n, 1):.2f} bits an image\n"
+              f"    quantizer {stream.quantizer}" + f" with seed {stream.seed}" * (stream.quantizer == "dither") + "\n"
+              f"    {len(stream.chunks)} chunks, damaged: {container.describe(stream.lost()) or 'none'}\n"
+              f"    decodes with the model of fingerprint {stream.fingerprint.hex()}: "
+              + models.get(stream.fingerprint, "none of these files"))
 
 
 class Parser(argparse.ArgumentParser):

@@ -23,7 +23,7 @@ class Checkpoint:
 
     def save(self, codec, adam, rng, history):
         state = json.dumps({"settings": self.settings, "steps": len(history), "rng": rng.bit_generator.state})
-        codec.save(self.path, training=np.array(state), history=np.array(history), **adam.arrays())
+        codec.save(self.path, training=np.array(state), history=np.reshape(history, (-1, 3)), **adam.arrays())
 
     def restore(self, codec, adam, rng):
         """Set all to what `save` saved; returns the history. Without a file, that is [].
@@ -42,9 +42,8 @@ class Checkpoint:
                     a[...] = read_array(archive, name, a)
                 rng.bit_generator.state = state["rng"]
         if not same:
-            differing = [f"{name} {state['settings'].get(name)}, not {value}" for name, value in self.settings.items()
-                         if state["settings"].get(name) != value]
-            raise ValueError(f"{self.path}: the checkpoint of another training ({'; '.join(differing)}): delete it, or finish that first")
+            raise ValueError(f"{self.path}: the checkpoint of another training, expected {self.settings}, got {state['settings']}: "
+                             "delete it, or finish that first")
         for name, p in Codec.load(self.path).params.items():
             codec.params[name][...] = p
         adam.t = len(history)

@@ -12,6 +12,7 @@ With dither ŷ − y is uniform noise whatever y is, as in training: this is uni
 (Ziv 1985; Agustsson & Theis 2020, "Universally quantized neural compression").
 """
 import hashlib
+import io
 import math
 
 import numpy as np
@@ -219,8 +220,10 @@ class Codec:
 
     def save(self, path, **more):
         """Write all parameters and σ, and the arrays `more`, to `path`, a NumPy .npz file."""
+        archive = io.BytesIO()                 # a ZipFile whose disk is full complains again when it is deleted
+        np.savez(archive, latent_dims=np.int64(self.latent_dims), **self.params, **{"prior.sigma": self.sigma}, **more)
         with atomic_write(path) as file:
-            np.savez(file, latent_dims=np.int64(self.latent_dims), **self.params, **{"prior.sigma": self.sigma}, **more)
+            file.write(archive.getbuffer())
 
     @classmethod
     def load(cls, path):

@@ -41,34 +41,41 @@ def parse_images(data, name):
 def _parse_png(data, name):
     try:
         with Image.open(io.BytesIO(data)) as image:
-            kind = image.mode, image.size
-            image = np.asarray(image) if kind == ("L", (28, 28)) else None
+            mode, (width, height) = image.mode, image.size
+            if (mode, width, height) == ("L", 28, 28):
+                return np.asarray(image)[None]
     except Exception as error:                             # of a dozen kinds
         raise ValueError(f"{name}: damaged PNG ({error})") from None
-    if image is None:
-        raise ValueError(f"{name}: expected a PNG in 8-bit grey (mode L) of 28×28 pixels, got mode {kind[0]} of {kind[1][0]}×{kind[1][1]}; "
-                         f"this converts it: python -c \"from PIL import Image; "
-                         f"Image.open('{name}').convert('L').resize((28, 28)).save('digit.png')\"")
-    return image[None]
+    raise ValueError(f"{name}: expected a PNG in 8-bit grey (mode L) of 28×28 pixels, got mode {mode} of {width}×{height}; "
+                     f"this converts it: python -c \"from PIL import Image; "
+                     f"Image.open('{name}').convert('L').resize((28, 28)).save('digit.png')\"")
+
+
+def encode_images(images, name):
+    """uint8 (n, 28, 28) -> the bytes of a file called `name`, whose ending says in which format."""
+    file = io.BytesIO()
+    if name.endswith(".npy"):
+        np.save(file, images)
+    elif name.endswith(".png"):
+        if len(images) != 1:
+            raise ValueError(f"{name}: expected one image for a PNG file, got {len(images)}; for more, name a folder")
+        Image.fromarray(images[0]).save(file, "png")
+    elif name.endswith(("ubyte", ".idx")):
+        file.write(encode_idx(images))
+    elif name.endswith(("ubyte.gz", ".idx.gz")):
+        file.write(gzip.compress(encode_idx(images), mtime=0))
+    else:
+        raise ValueError(f"{name}: expected a name that ends in .npy, .png, .idx, ubyte or .gz, or a folder's without an ending")
+    return file.getvalue()
 
 
 def write_images(path, images):
-    """Write uint8 (n, 28, 28) to `path`, whose name says in which format. Raises OSError and ValueError."""
+    """Write uint8 (n, 28, 28) to a file, or as PNG files into a new folder. Raises OSError and ValueError."""
     path, images = Path(path), check_images(images)
-    if path.suffix == ".npy":
+    if path.suffix or path.name.endswith("ubyte"):
+        data = encode_images(images, str(path))
         with atomic_write(path) as file:
-            np.save(file, images)
-    elif path.suffix == ".png":
-        if len(images) != 1:
-            raise ValueError(f"{path}: expected one image for a PNG file, got {len(images)}; for more, name a folder")
-        with atomic_write(path) as file:
-            Image.fromarray(images[0]).save(file, "png")
-    elif path.name.removesuffix(".gz").endswith(("ubyte", ".idx")):
-        data = encode_idx(images)
-        with atomic_write(path) as file:
-            file.write(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-    elif path.suffix:
-        raise ValueError(f"{path}: expected a name that ends in .npy, .png, .idx, ubyte or .gz, or a folder's, got {path.suffix}")
+            file.write(data)
     else:
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):

@@ -110,8 +110,8 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     (x − x̂)² ("mse"). `learning_rate` is where Adam begins; it falls to 0 on a cosine. `seed` decides
     the order of the images and the noise. `threads` shards of a batch are worked on at once, which
     changes how sums are rounded; more than one wants a matrix library of one thread (see
-    tinycodec.parallel, also for the default). `checkpoint` is a file written after every epoch; if
-    it exists already, training goes on from there, to the same bits as without the interruption.
+    tinycodec.parallel, also for the default). `checkpoint` is a file written at the start and after
+    every epoch; if it exists already, training goes on from there, to the same bits as in one go.
 
     Returns the history, a dict of float arrays with one entry per step: "loss", "rate" and
     "distortion". Raises FloatingPointError at the first loss that is not finite, without another
@@ -142,6 +142,8 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
         saved = Checkpoint(checkpoint, images, latent_dims=codec.latent_dims, lmbda=lmbda, epochs=epochs, batch=batch,
                            learning_rate=learning_rate, distortion=distortion, seed=seed)
         history = saved.restore(codec, adam, rng)
+        if not history:                        # a folder that cannot be written to is known before the first epoch
+            saved.save(codec, adam, rng, history)
     first_epoch = len(history) // steps_an_epoch
     report = Progress(first_epoch, epochs, len(images)) if progress else None
 
