@@ -19,7 +19,7 @@ import numpy as np
 import tinycodec as tc
 from tinycodec import figures
 from tinycodec.__main__ import add_training_options, train_to_file
-from tinycodec.files import atomic_write
+from tinycodec.files import write_file
 from tinycodec.metrics import mean_absolute_error, psnr
 
 
@@ -51,8 +51,7 @@ def tour(args):
 
     print(f"2. Compress {len(test_images):,} test images into {stream}.", flush=True)
     data = codec.compress(test_images)
-    with atomic_write(stream) as file:
-        file.write(data)
+    write_file(stream, data)
 
     print("3. Decode that file in another process, with only the file and the model.", flush=True)
     command = [sys.executable, "-m", "tinycodec", "decompress", model, stream, "-o", decoded_file]

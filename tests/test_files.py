@@ -6,43 +6,44 @@ import sys
 import numpy as np
 import pytest
 
-from tinycodec.files import atomic_write
+from tinycodec.files import write_file
 from tinycodec.mnist import FILES, encode_idx
 
 
-def failing_write(path, error):
-    with atomic_write(path) as file:
-        file.write(b"half of it")
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_failed_write_leaves_the_previous_file_and_nothing_else(error, tmp_path, monkeypatch):
+    def fail(descriptor):
         raise error
 
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_failed_write_leaves_the_previous_file_and_nothing_else(error, tmp_path):
+    monkeypatch.setattr(os, "fsync", fail)
     path = tmp_path / "file"
     path.write_bytes(b"previous")
     with pytest.raises(error):
-        failing_write(path, error)
+        write_file(path, b"new")
     assert path.read_bytes() == b"previous" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "target").write_bytes(b"old")
     (tmp_path / "link").symlink_to("target")
-    with atomic_write(tmp_path / "link") as file:
-        file.write(b"new")
+    write_file(tmp_path / "link", b"new")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_bytes() == b"new"
 
 
 def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
     (tmp_path / "usual").touch()
-    with atomic_write(tmp_path / "file") as file:
-        file.write(b"data")
+    write_file(tmp_path / "file", b"data")
     assert stat.S_IMODE(os.stat(tmp_path / "file").st_mode) == stat.S_IMODE(os.stat(tmp_path / "usual").st_mode)
 
 
 def test_a_folder_that_is_missing_is_an_error_that_names_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="missing"):
-        failing_write(tmp_path / "missing" / "file", ValueError)
+        write_file(tmp_path / "missing" / "file", b"data")
+
+
+def test_a_device_is_written_to_not_replaced():
+    write_file("/dev/null", b"data")
+    assert not os.path.isfile("/dev/null")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as a full disk would")

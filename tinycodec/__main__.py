@@ -10,7 +10,7 @@ import numpy as np
 
 import tinycodec as tc
 from tinycodec import container, imagefiles
-from tinycodec.files import atomic_write
+from tinycodec.files import write_file
 
 
 def main():
@@ -48,8 +48,7 @@ def compress(args):
     if args.output == "-":
         write_to_stdout(data)
     else:
-        with atomic_write(args.output) as file:
-            file.write(data)
+        write_file(args.output, data)
 
 
 def decompress(args):

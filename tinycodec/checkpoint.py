@@ -42,8 +42,8 @@ class Checkpoint:
                     a[...] = read_array(archive, name, a)
                 rng.bit_generator.state = state["rng"]
         if not same:
-            raise ValueError(f"{self.path}: the checkpoint of another training, expected {self.settings}, got {state['settings']}: "
-                             "delete it, or finish that first")
+            raise ValueError(f"{self.path}: the checkpoint of another training, expected {self.settings}, "
+                             f"got {state['settings']}: delete it, or finish that first")
         for name, p in Codec.load(self.path).params.items():
             codec.params[name][...] = p
         adam.t = len(history)

@@ -18,7 +18,7 @@ import math
 import numpy as np
 
 from . import container
-from .files import atomic_write, open_archive, read_array
+from .files import open_archive, read_array, write_file
 from .entropy import NoisyGaussian
 from .images import as_images, as_pixels, check_images
 from .layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
@@ -222,8 +222,7 @@ class Codec:
         """Write all parameters and σ, and the arrays `more`, to `path`, a NumPy .npz file."""
         archive = io.BytesIO()                 # a ZipFile whose disk is full complains again when it is deleted
         np.savez(archive, latent_dims=np.int64(self.latent_dims), **self.params, **{"prior.sigma": self.sigma}, **more)
-        with atomic_write(path) as file:
-            file.write(archive.getbuffer())
+        write_file(path, archive.getbuffer())
 
     @classmethod
     def load(cls, path):

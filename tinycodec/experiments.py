@@ -20,7 +20,7 @@ import numpy as np
 import tinycodec as tc
 from tinycodec import figures
 from tinycodec.baselines import KLT, principal_components, through_pillow
-from tinycodec.files import atomic_write
+from tinycodec.files import write_file
 from tinycodec.images import mosaic, tiles
 from tinycodec.metrics import bd_rate, mean_absolute_error, psnr
 
@@ -69,8 +69,7 @@ def run(out, lmbda, latent_dims, epochs):
 
 
 def write_json(path, value):
-    with atomic_write(path) as file:
-        file.write(json.dumps(value, indent=1).encode())
+    write_file(path, json.dumps(value, indent=1).encode())
 
 
 def sweep(out, epochs, jobs):
@@ -180,7 +179,7 @@ def pictures(out, results, curves):
     figures.bits_per_latent(out / "bits_per_latent.png", points)
     figures.number_of_latents(out / "number_of_latents.png", [results[2000, d] for d in LATENT_DIMS])
     figures.where_the_bits_are(out / "where_the_bits_are.png", points)
-    shown = {lmbda: codecs[lmbda] for lmbda in (100, 500, 1000, 2000, 8000)}
+    shown = {lmbda: codecs[lmbda] for lmbda in (250, 500, 1000, 2000, 8000)}
     figures.at_five_rates(out / "at_five_rates.png", shown, images[[2, 4, 8]])
     figures.interpolation(out / "interpolation.png", codecs[2000], images[[1, 3, 4, 7, 18]], images[[8, 9, 0, 2, 11]])
     figures.samples(out / "samples_by_lmbda.png", shown, np.random.default_rng(0))
@@ -196,8 +195,7 @@ def main():
         args.out.mkdir(parents=True, exist_ok=True)
         results = sweep(args.out, args.epochs, args.jobs)
         text = tables(results)
-        with atomic_write(args.out / "tables.md") as file:
-            file.write(text.encode())
+        write_file(args.out / "tables.md", text.encode())
         print(f"\n{text}")
         pictures(args.out, results, baselines(args.out))
     except KeyboardInterrupt:

@@ -1,11 +1,12 @@
 """Every picture, one function each: data in, a PNG file out."""
+import io
 import textwrap
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from .files import atomic_write
+from .files import write_file
 from .images import mosaic
 from .metrics import psnr
 
@@ -121,6 +122,7 @@ def rate_distortion(path, points, reference, curves):
         for label, (curve, bits, color, style) in lines.items():
             axis.plot([p[bits] for p in curve], [p[key] for p in curve], style, color=color, label=label, markersize=5)
         axis.set_xscale("log")
+        axis.set_xlim(4)                       # nothing to compare with further left
         axis.set_xlabel("bits per digit")
         axis.set_ylabel(ylabel)
         axis.grid(alpha=0.3)
@@ -191,6 +193,7 @@ def where_the_bits_are(path, points):
         axis.bar(np.arange(len(points)) + 0.16 * (j - 2), [p[kind][key] for p in points], 0.16, label=label, color=color)
     axis.set_xticks(range(len(points)), [p["lmbda"] for p in points])
     axis.set_yscale("log")
+    axis.set_ylim(1)                           # at the smallest lmbda, latents are worth next to nothing
     axis.set_xlabel("lmbda")
     axis.set_ylabel("bits per digit")
     axis.legend()
@@ -242,8 +245,9 @@ def informative(codec, images):
 
 
 def _save(figure, path):
-    with atomic_write(path) as file:
-        figure.savefig(file)
+    file = io.BytesIO()
+    figure.savefig(file)
+    write_file(path, file.getvalue())
 
 
 def _show(axis, image):

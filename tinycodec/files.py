@@ -8,19 +8,18 @@ from pathlib import Path
 import numpy as np
 
 
-@contextmanager
-def atomic_write(path):
-    """Open `path` to write bytes. Whatever happens, it then holds all of them, or what it held before."""
+def write_file(path, data):
+    """Write bytes. Whatever happens, `path` then holds all of them, or what it held before."""
     path = Path(path)
     if path.exists() and not path.is_file():               # a pipe or a device: there is nothing to replace
         with open(path, "wb") as file:
-            yield file
+            file.write(data)
         return
     path = path.resolve()                                  # a link stays a link
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
-            yield file
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image                  # Pillow comes with matplotlib
 
-from .files import atomic_write, read_npy
+from .files import read_npy, write_file
 from .images import check_images
 from .mnist import encode_idx, parse_idx
 
@@ -33,9 +33,14 @@ def parse_images(data, name):
     if not data.startswith(b"\x93NUMPY"):
         raise ValueError(f"{name}: expected {KINDS}, got a file that begins with {data[:8]}")
     try:
-        return read_npy(io.BytesIO(data), lambda dtype, shape: check_images(np.broadcast_to(np.zeros((), dtype), shape)))
+        return read_npy(io.BytesIO(data), _accept_images)
     except Exception as error:                             # of a dozen kinds
         raise ValueError(f"{name}: {error}") from None
+
+
+def _accept_images(dtype, shape):
+    if dtype != np.uint8 or shape[1:] != (28, 28):
+        raise ValueError(f"expected images as uint8 (n, 28, 28), got {dtype} {shape}")
 
 
 def _parse_png(data, name):
@@ -65,7 +70,8 @@ def encode_images(images, name):
     elif name.endswith(("ubyte.gz", ".idx.gz")):
         file.write(gzip.compress(encode_idx(images), mtime=0))
     else:
-        raise ValueError(f"{name}: expected a name that ends in .npy, .png, .idx, ubyte or .gz, or a folder's without an ending")
+        raise ValueError(f"{name}: expected a name that ends in .npy, .png, .idx, ubyte or .gz, or a folder's "
+                         "without an ending")
     return file.getvalue()
 
 
@@ -74,8 +80,7 @@ def write_images(path, images):
     path, images = Path(path), check_images(images)
     if path.suffix or path.name.endswith("ubyte"):
         data = encode_images(images, str(path))
-        with atomic_write(path) as file:
-            file.write(data)
+        write_file(path, data)
     else:
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
