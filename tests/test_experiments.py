@@ -78,6 +78,13 @@ def test_an_interrupted_run_leaves_nothing_that_looks_done(small_runs, tmp_path,
     assert not list(tmp_path.glob("*.json"))
 
 
+def test_a_model_that_is_trained_is_only_measured(small_runs, tmp_path, monkeypatch):
+    result = experiments.run(tmp_path, 500, 5, 1)
+    next(tmp_path.glob("*.json")).unlink()
+    monkeypatch.setattr(tc, "train", None)
+    assert experiments.run(tmp_path, 500, 5, 1) == result
+
+
 def test_tables_and_pictures_are_made_of_the_results(small_runs, tmp_path):
     run = experiments.run(tmp_path, 500, 50, 1)
     # Any results will do here: one run posing as all, its rate and quality moved along a curve.

@@ -41,9 +41,13 @@ def run(out, lmbda, latent_dims, epochs):
     if path.exists():
         return json.loads(path.read_text())
     train_images, images = tc.load_mnist()
-    codec = tc.Codec(latent_dims)
-    tc.train(codec, train_images, lmbda, epochs=epochs, threads=1, progress=False)
-    codec.save(path.with_suffix(".npz"))
+    model = path.with_suffix(".npz")
+    if model.exists():
+        codec = tc.Codec.load(model)
+    else:
+        codec = tc.Codec(latent_dims)
+        tc.train(codec, train_images, lmbda, epochs=epochs, threads=1, progress=False)
+        codec.save(model)
 
     def measure(data):
         y_hat = codec.decode_latents(data)
