@@ -146,8 +146,10 @@ def tables(results):
               "| bits compared | at equal MAE | at equal PSNR |", "|---|--:|--:|"]
     for label, kind, bits, reference_bits in (
             ("rounded, ideal", "round", "bits_ideal", "bits_ideal"),
+            ("rounded, in the file (reference: ideal)", "round", "bits_file", "bits_ideal"),
             ("rounded, one string per digit", "round", "bits_each", "bits_actual"),
             ("refined, ideal", "refined", "bits_ideal", "bits_ideal"),
+            ("refined, in the file (reference: ideal)", "refined", "bits_file", "bits_ideal"),
             ("refined, one string per digit", "refined", "bits_each", "bits_actual")):
         ours = [r[kind] for r in points if 250 <= r["lmbda"] <= 4000]
         cells = [f"{100 * bd_rate((rates(REFERENCE, reference_bits), q(REFERENCE)), (rates(ours, bits), q(ours))):+.1f} %"
