@@ -19,7 +19,8 @@ def principal_components(images, count=200):
 
 
 class KLT:
-    """Principal components and uniform quantisation: the best any *linear* transform can do.
+    """Principal components and uniform quantisation: for a Gaussian source and squared error, the best
+    that any *linear* transform can do.
 
     The Karhunen-Loève transform (Goyal 2001, "Theoretical foundations of transform coding") with
     the same Gaussian prior and the same range coder as the learned codec. Smaller steps spend more

@@ -120,9 +120,9 @@ def rate_distortion(path, points, reference, curves):
     lines |= {label: (curve, "bits", *next(styles)) for label, curve in curves.items()}
     for axis, (key, ylabel) in zip(figure.subplots(2, 1), (("mae", "mean absolute error"), ("psnr", "PSNR [dB]"))):
         for label, (curve, bits, color, style) in lines.items():
+            curve = [p for p in curve if p[bits] > 4]          # with less there is nothing to compare
             axis.plot([p[bits] for p in curve], [p[key] for p in curve], style, color=color, label=label, markersize=5)
         axis.set_xscale("log")
-        axis.set_xlim(4)                       # nothing to compare with further left
         axis.set_xlabel("bits per digit")
         axis.set_ylabel(ylabel)
         axis.grid(alpha=0.3)
@@ -174,7 +174,7 @@ def number_of_latents(path, points):
     axis.bar(names, bits, color="tab:orange", label="rate")
     axis.bar(names, distortion, bottom=bits, color="tab:gray", label=f"{points[0]['lmbda']} · mean absolute error")
     for i, p in enumerate(points):
-        axis.text(i, bits[i] + distortion[i] + 2, f"{p['round']['psnr']:.1f} dB", ha="center")
+        axis.text(i, bits[i] + distortion[i] + 2, f"{bits[i] + distortion[i]:.1f}", ha="center")
     axis.set_xlabel("latents")
     axis.set_ylabel("loss, in bits per digit")
     figure.legend(loc="outside upper center", ncols=2)
@@ -183,19 +183,17 @@ def number_of_latents(path, points):
 
 @STYLE
 def where_the_bits_are(path, points):
-    """Training-time rate, ideal code length and bytes in the file, side by side for each lmbda."""
+    """Rate in training, files and strings, as bits above the ideal code length of rounded latents."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axis = figure.subplots()
     bars = [("rate in training (noise)", "training", "bits"), ("file, dithered", "dither", "bits_file"),
-            ("information content, rounded", "round", "bits_ideal"), ("file, rounded", "round", "bits_file"),
-            ("a string per digit, rounded", "round", "bits_each")]
-    for j, ((label, kind, key), color) in enumerate(zip(bars, matplotlib.colormaps["tab20c"]([0, 1, 4, 5, 6]))):
-        axis.bar(np.arange(len(points)) + 0.16 * (j - 2), [p[kind][key] for p in points], 0.16, label=label, color=color)
-    axis.set_xticks(range(len(points)), [p["lmbda"] for p in points])
-    axis.set_yscale("log")
-    axis.set_ylim(1)                           # at the smallest lmbda, latents are worth next to nothing
-    axis.set_xlabel("lmbda")
-    axis.set_ylabel("bits per digit")
+            ("file, rounded", "round", "bits_file"), ("a string per digit, rounded", "round", "bits_each")]
+    for j, ((label, kind, key), color) in enumerate(zip(bars, matplotlib.colormaps["tab20c"]([0, 1, 4, 6]))):
+        excess = [p[kind][key] - p["round"]["bits_ideal"] for p in points]
+        axis.bar(np.arange(len(points)) + 0.2 * (j - 1.5), excess, 0.2, label=label, color=color)
+    axis.set_xticks(range(len(points)), [f"{p['lmbda']}\n{p['round']['bits_ideal']:.1f} bits" for p in points])
+    axis.set_xlabel("lmbda, and information content of the rounded latents per digit")
+    axis.set_ylabel("bits per digit above that")
     axis.legend()
     _save(figure, path)
 
@@ -218,7 +216,6 @@ def at_five_rates(path, codecs, images):
     _save(figure, path)
 
 
-@STYLE
 def interpolation(path, codec, first, last, steps=9):
     """Straight lines in latent space from the digits `first` to the digits `last`."""
     t = np.linspace(0, 1, steps)[:, None]

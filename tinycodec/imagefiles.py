@@ -70,8 +70,8 @@ def encode_images(images, name):
     elif name.endswith(("ubyte.gz", ".idx.gz")):
         file.write(gzip.compress(encode_idx(images), mtime=0))
     else:
-        raise ValueError(f"{name}: expected a name that ends in .npy, .png, .idx, ubyte or .gz, or a folder's "
-                         "without an ending")
+        raise ValueError(f"{name}: expected a name that ends in .npy, .png, .idx, .idx.gz, ubyte or "
+                         "ubyte.gz, or a folder's without an ending")
     return file.getvalue()
 
 

@@ -132,8 +132,8 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     rng = np.random.default_rng(seed)
     # A step of Adam moves log σ by about the learning rate, so at the networks' rate the prior would
     # trail behind the latents for most of the training and the rate be overpaid. With lmbda 2000 and
-    # 15 epochs, the loss on the test digits is 109.8 at a constant 1e-3; 105.0 with the faster prior
-    # and the cosine; and 101.6 with both from 3e-3.
+    # 15 epochs, the loss on the test digits, rounded, is 109.8 at a constant 1e-3; 105.0 with the faster prior
+    # and the cosine; and 101.3 with both from 3e-3.
     adam = Adam(codec.params, speed={name: 20 for name in codec.params if name.startswith("prior.")})
     steps_an_epoch = -(-len(images) // batch)
     steps = epochs * steps_an_epoch
