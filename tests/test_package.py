@@ -34,5 +34,10 @@ def test_the_code_in_the_readme_runs(mnist, monkeypatch, tmp_path):
 
 
 def test_importing_the_package_does_not_import_matplotlib():
-    script = "import sys, tinycodec; sys.exit('matplotlib' in sys.modules)"
+    script = "import sys, tinycodec; tinycodec.Codec, tinycodec.train; sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_command_line_can_choose_numpys_threads_before_numpy_is_imported():
+    script = "import sys, tinycodec; sys.exit('numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,7 +1,13 @@
 """tinycodec: a learned image codec from scratch in NumPy."""
-from .codec import Codec
-from .gradcheck import check_gradients
-from .mnist import load_mnist
-from .training import train
+from importlib import import_module
 
-__all__ = ["Codec", "check_gradients", "load_mnist", "train"]
+HOMES = {"Codec": "codec", "check_gradients": "gradcheck", "load_mnist": "mnist", "train": "training"}
+__all__ = list(HOMES)
+
+
+def __getattr__(name):
+    # Imported at their first use: `python -m tinycodec` imports this file before __main__.py can choose
+    # how many threads NumPy is to have, and NumPy asks when it is imported (see tinycodec.parallel).
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{HOMES[name]}"), name)
