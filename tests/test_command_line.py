@@ -81,6 +81,12 @@ def test_info_explains_streams_and_which_model_they_need(codec, folder):
     assert "damaged: chunk 0 (images 0 to 999)" in tinycodec("info", folder / "damaged.tnyc").stdout.decode()
 
 
+def test_info_names_every_model_that_fits(codec, folder, tmp_path):
+    codec.save(tmp_path / "copy.npz")
+    done = tinycodec("info", folder / "model.npz", tmp_path / "copy.npz", folder / "digits.tnyc")
+    assert f"{folder / 'model.npz'}, {tmp_path / 'copy.npz'}" in done.stdout.decode()
+
+
 def test_training_writes_a_model_and_leaves_no_checkpoint(mnist, tmp_path):
     for name in ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte"):
         write_images(tmp_path / name, mnist[1][:200])

@@ -78,10 +78,10 @@ def info(args):
     for name in files:
         if files[name].startswith(b"PK"):
             codec = tc.Codec.load(name)
-            models[codec.fingerprint()] = name
+            models.setdefault(codec.fingerprint(), []).append(name)
             print(f"{name}: a model with {codec.latent_dims} latents and {sum(p.size for p in codec.params.values()):,} "
                   f"parameters, fingerprint {codec.fingerprint().hex()}")
-    for name in files.keys() - models.values():
+    for name in (name for name in files if not files[name].startswith(b"PK")):
         try:
             stream = container.unpack(files[name], salvage=True)
         except ValueError as error:
@@ -91,7 +91,7 @@ def info(args):
               f"    quantizer {stream.quantizer}" + f" with seed {stream.seed}" * (stream.quantizer == "dither") + "\n"
               f"    {len(stream.chunks)} chunks, damaged: {container.describe(stream.lost()) or 'none'}\n"
               f"    decodes with the model of fingerprint {stream.fingerprint.hex()}: "
-              + models.get(stream.fingerprint, "none of these files"))
+              + ", ".join(models.get(stream.fingerprint, ["none of these files"])))
 
 
 class Parser(argparse.ArgumentParser):
