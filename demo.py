@@ -18,7 +18,7 @@ import numpy as np
 
 import tinycodec as tc
 from tinycodec import figures
-from tinycodec.__main__ import add_training_options, train_to_file
+from tinycodec.__main__ import add_training_options, errors_in_one_line, train_to_file
 from tinycodec.files import write_file
 from tinycodec.metrics import mean_absolute_error, psnr
 
@@ -28,12 +28,8 @@ def main():
     add_training_options(parser, epochs=5)
     parser.add_argument("--out", type=Path, default=Path("output"), help="folder to write to (default output/)")
     args = parser.parse_args()
-    try:
+    with errors_in_one_line("demo.py"):
         tour(args)
-    except KeyboardInterrupt:
-        sys.exit("demo.py: interrupted: the same command goes on after the last finished epoch")
-    except (OSError, ValueError, FloatingPointError) as error:
-        sys.exit(f"demo.py: {error}")
 
 
 def tour(args):

@@ -68,18 +68,26 @@ def test_a_checkpoint_is_a_model(mnist, tmp_path, monkeypatch):
 def test_the_checkpoint_of_another_training_is_refused_and_kept(mnist, tmp_path, monkeypatch):
     train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
     before = (tmp_path / "checkpoint").read_bytes()
-    with pytest.raises(ValueError, match="another training, expected .*'epochs': 5.* got .*'epochs': 4.*: delete it, or finish that first"):
+    with pytest.raises(ValueError, match=r"not the checkpoint of this training, delete it to start anew \(its epochs: 4, here: 5\)"):
         train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch, epochs=5)
-    with pytest.raises(ValueError, match="'images': '101, CRC-32 .* 'images': '100, CRC-32 "):
+    with pytest.raises(ValueError, match="its images: 100, CRC-32 .*, here: 101, CRC-32 "):
         train(mnist[0][:101], tmp_path / "checkpoint", monkeypatch)
+    with pytest.raises(ValueError, match="its initial weights: "):
+        tc.train(tc.Codec(2, seed=4), mnist[0][:100], epochs=4, checkpoint=tmp_path / "checkpoint", **SETTINGS)
     assert (tmp_path / "checkpoint").read_bytes() == before
+
+
+def test_a_checkpoint_before_the_first_epoch_is_in_nobodys_way(mnist, tmp_path, monkeypatch):
+    train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch, stop_after=0)
+    train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch, epochs=1)
+    assert len(np.load(tmp_path / "checkpoint")["history"]) == 1
 
 
 def test_other_files_are_no_checkpoints(mnist, tmp_path, monkeypatch):
     tc.Codec(2).save(tmp_path / "model")
     (tmp_path / "text").write_text("text")
     for name in ("model", "text"):
-        with pytest.raises(ValueError, match=f"{name}: not a checkpoint that tinycodec saved"):
+        with pytest.raises(ValueError, match=f"{name}: not the checkpoint of this training, delete it"):
             train(mnist[0][:100], tmp_path / name, monkeypatch)
 
 
@@ -128,6 +136,6 @@ def test_control_c_leaves_a_checkpoint_and_one_line(command, tmp_path):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
     assert process.returncode == 130 and "Traceback" not in error
-    assert error.splitlines()[-1] == "interrupted: the same command goes on after the last finished epoch"
+    assert error.splitlines()[-1] == "tinycodec: interrupted: the same command goes on after the last finished epoch"
     tc.Codec.load(tmp_path / "model.npz.checkpoint")
     assert not list(tmp_path.glob("*.partial"))

@@ -10,10 +10,13 @@ from tinycodec.__main__ import main
 from tinycodec.imagefiles import read_images, write_images
 
 
-def tinycodec(*arguments, **options):
+ROOT = Path(__file__).parent.parent
+
+
+def tinycodec(*arguments, environment={}, **options):
     """Run the command line -> CompletedProcess, with bytes."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    return subprocess.run([sys.executable, "-m", "tinycodec", *arguments], capture_output=True, env=environment, **options)
+    return subprocess.run([sys.executable, "-m", "tinycodec", *arguments], capture_output=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, **options)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +69,9 @@ def test_dither_and_refinement_are_options(codec, folder):
 
 def test_salvage_says_what_is_lost(codec, folder, tmp_path):
     done = tinycodec("decompress", folder / "model.npz", folder / "damaged.tnyc", "--salvage", "-o", tmp_path / "decoded.npy")
-    assert done.returncode == 0
-    assert done.stderr.decode() == "lost, and black in the output, are 1000 of 1500 images: chunk 0 (images 0 to 999)\n"
+    assert done.returncode == 1
+    assert done.stderr.decode() == ("1000 of 1500 images are lost, and black in the output: "
+                                    "damaged are chunk 0 (images 0 to 999) of 1500\n")
     np.testing.assert_array_equal(np.load(tmp_path / "decoded.npy")[1000:],
                                   codec.decompress((folder / "digits.tnyc").read_bytes())[1000:])
 
@@ -75,10 +79,10 @@ def test_salvage_says_what_is_lost(codec, folder, tmp_path):
 def test_info_explains_streams_and_which_model_they_need(codec, folder):
     done = tinycodec("info", folder / "digits.tnyc", folder / "other.npz", folder / "model.npz")
     text = done.stdout.decode()
-    for words in ("1,500 images", "bits an image", "quantizer round", "2 chunks, damaged: none", "20 latents",
+    for words in ("1,500 images", "bits an image", "quantizer round", "chunks: 2, all intact", "20 latents",
                   f"fingerprint {codec.fingerprint().hex()}: {folder / 'model.npz'}"):
         assert words in text
-    assert "damaged: chunk 0 (images 0 to 999)" in tinycodec("info", folder / "damaged.tnyc").stdout.decode()
+    assert "chunks: 2, damaged are chunk 0 (images 0 to 999)" in tinycodec("info", folder / "damaged.tnyc").stdout.decode()
 
 
 def test_info_names_every_model_that_fits(codec, folder, tmp_path):
@@ -105,6 +109,9 @@ def test_training_writes_a_model_and_leaves_no_checkpoint(mnist, tmp_path):
     ("decompress model.npz text", "not a tinycodec stream"), ("decompress model.npz damaged.tnyc", "damaged are chunk 0 (images 0 to 999) of 1500"),
     ("decompress other.npz digits.tnyc", "written with model"), ("decompress model.npz digits.tnyc -o digit.png", "expected one image"),
     ("decompress model.npz digits.tnyc -o pngs", "expected an empty folder"), ("decompress model.npz digits.tnyc -o out.jpg", "ends in .npy"),
+    ("decompress model.npz digits.tnyc -o text", "text: expected a folder, or a name that ends in .npy"),
+    ("train pngs", "expected the name of a file to write, got that of a folder or device"), ("train /dev/null", "got that of a folder"),
+    ("train model.npz --epochs 1 --lmbda 1e300", "the loss is "),
     ("info text", "text: not a tinycodec stream"), ("train model.npz --epochs 0", "expected epochs, a positive integer"),
     ("train model.npz --data missing", "no folder missing"), ("train missing/model.npz --epochs 1 --data .", "neither train-images")])
 def test_an_error_is_one_line_and_exit_status_2(arguments, message, folder, monkeypatch, capfd):
@@ -117,13 +124,40 @@ def test_an_error_is_one_line_and_exit_status_2(arguments, message, folder, monk
 
 
 @pytest.mark.parametrize("command", ["train", "compress", "decompress", "info"])
-def test_help_has_an_example(command, monkeypatch, capsys):
+def test_help_has_an_example(command, monkeypatch, capfd):
     monkeypatch.setattr(sys, "argv", ["tinycodec", command, "--help"])
     with pytest.raises(SystemExit, match="0"):
         main()
-    assert f"example: python -m tinycodec {command} " in " ".join(capsys.readouterr().out.split())
+    assert f"example: python -m tinycodec {command} " in " ".join(capfd.readouterr().out.split())
 
 
-def test_errors_outside_this_process_are_no_tracebacks(folder):
-    done = tinycodec("decompress", folder / "model.npz", folder / "text")
-    assert done.returncode == 2 and done.stdout == b"" and done.stderr.count(b"\n") == 1
+@pytest.mark.parametrize("arguments", ["info model.npz", "decompress model.npz digits.tnyc", "--help"])
+@pytest.mark.parametrize("output", ["/dev/full", "closed", "broken pipe"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_output_that_nobody_takes_is_an_error_in_one_line(arguments, output, folder):
+    where = {"/dev/full": "> /dev/full", "closed": ">&-", "broken pipe": "| true"}[output]
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {{ sleep 0.2; {sys.executable} -m tinycodec {arguments}; }} {where}"],
+                          capture_output=True, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""})
+    assert done.returncode == 2 and done.stderr.startswith(b"tinycodec: ") and done.stderr.count(b"\n") == 1
+
+
+def test_closed_input_is_an_error_in_one_line(folder):
+    done = subprocess.run(["bash", "-c", f"{sys.executable} -m tinycodec compress model.npz - <&-"], capture_output=True,
+                          cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 2 and done.stderr == b"tinycodec: standard input is closed, expected a pipe or a file\n"
+
+
+def test_help_can_be_written_in_ascii(folder):
+    done = tinycodec("compress", "--help", environment={"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0 and b"28?28 grey images" in done.stdout
+
+
+def test_weights_that_overflow_are_an_error_in_one_line(codec, folder, tmp_path):
+    large = type(codec)(codec.latent_dims, 1)
+    for p in large.g_s.params.values():
+        p[...] = 3e38
+    large.save(tmp_path / "large.npz")
+    stream = tinycodec("compress", tmp_path / "large.npz", folder / "digit.png")
+    done = tinycodec("decompress", tmp_path / "large.npz", input=stream.stdout)
+    assert done.returncode == 2 and done.stdout == b""
+    assert done.stderr == b"tinycodec: expected finite pixels, got others: the model's weights are too large\n"

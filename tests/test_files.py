@@ -36,9 +36,16 @@ def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
     assert stat.S_IMODE(os.stat(tmp_path / "file").st_mode) == stat.S_IMODE(os.stat(tmp_path / "usual").st_mode)
 
 
-def test_a_folder_that_is_missing_is_an_error_that_names_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match="missing"):
+def test_a_replaced_file_keeps_its_permissions(tmp_path):
+    (tmp_path / "private").touch(mode=0o600)
+    write_file(tmp_path / "private", b"data")
+    assert stat.S_IMODE(os.stat(tmp_path / "private").st_mode) == 0o600
+
+
+def test_a_folder_that_is_missing_is_an_error_that_names_the_file(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
         write_file(tmp_path / "missing" / "file", b"data")
+    assert error.value.filename == str(tmp_path / "missing" / "file")
 
 
 def test_a_device_is_written_to_not_replaced():
@@ -57,6 +64,6 @@ def test_a_full_disk_is_one_line_and_the_previous_file_survives(codec, tmp_path)
     done = subprocess.run([sys.executable, "-c", script, "train", tmp_path / "model.npz", "--epochs", "1", "--data", tmp_path],
                           capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("tinycodec: [Errno 27] File too large")
+    assert done.stderr.splitlines()[-1].startswith(f"tinycodec: [Errno 27] File too large: '{tmp_path / 'model.npz'}")
     assert (tmp_path / "model.npz").read_bytes() == before
     assert not list(tmp_path.glob("*.partial"))

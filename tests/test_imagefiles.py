@@ -1,5 +1,7 @@
 import gzip
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -32,6 +34,25 @@ def test_what_is_written_is_read_again(name, images, tmp_path):
     np.testing.assert_array_equal(read_images(tmp_path / name), images)
 
 
+@pytest.mark.parametrize("name", ["a.NPY", ".npy", "a.IDX.gz", "with.a.dot"])
+def test_names_are_read_as_one_means_them(name, images, tmp_path):
+    (tmp_path / "with.a.dot").mkdir()
+    write_images(tmp_path / name, images)
+    np.testing.assert_array_equal(read_images(tmp_path / name), images)
+
+
+@pytest.mark.parametrize("like", [np.full((56, 56), 257 * 78, np.uint16), np.full((28, 28, 3), 78, np.uint8)])
+def test_the_advice_for_a_png_of_another_kind_converts_it(like, tmp_path):
+    (tmp_path / "o'ld.png").write_bytes(png(like))
+    with pytest.raises(ValueError) as error:
+        read_images(tmp_path / "o'ld.png")
+    command = str(error.value).partition("this converts it: ")[2]
+    assert command.startswith("python -c ") and command.endswith(" old.png new.png")
+    script = command.split('"')[1]
+    subprocess.run([sys.executable, "-c", script, tmp_path / "o'ld.png", tmp_path / "new.png"], check=True)
+    np.testing.assert_array_equal(read_images(tmp_path / "new.png"), np.full((1, 28, 28), 78, np.uint8))
+
+
 def test_one_image_makes_a_png(images, tmp_path):
     write_images(tmp_path / "a.png", images[:1])
     np.testing.assert_array_equal(read_images(tmp_path / "a.png"), images[:1])
@@ -42,8 +63,8 @@ def test_arrays_in_fortran_order_are_read_as_what_they_are(images):
 
 
 @pytest.mark.parametrize("name, message", [
-    ("a.png", "expected one image for a PNG file, got 12"), ("a.jpg", "expected a name that ends in .npy, .png"),
-    ("full", "expected an empty folder")])
+    ("a.png", "expected one image for a PNG file, got 12"), ("a.jpg", "expected a folder, or a name that ends in .npy, .png"),
+    ("full", "expected an empty folder"), ("full/something", "something: expected a folder, or a name")])
 def test_names_that_do_not_fit_are_an_error(name, message, images, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "something").touch()
@@ -56,7 +77,7 @@ HEADER = npy(np.zeros((3, 28, 28), np.uint8))[:128]
 
 
 @pytest.mark.parametrize("data, message", [
-    (b"", "expected an IDX file .* begins with b''"), (b"GIF89a", "begins with b'GIF89a'"),
+    (b"", "expected an IDX file .* got nothing"), (b"GIF89a", "begins with b'GIF89a'"),
     (png(np.zeros((640, 480), np.uint8)), "8-bit grey .*got mode L of 480×640; this converts it: .*resize"),
     (png(np.zeros((28, 28, 3), np.uint8)), "got mode RGB of 28×28"), (png(GREY)[:50], "damaged PNG"),
     (png(GREY)[:40] + b"junk" + png(GREY)[44:], "damaged PNG"), (b"\x89PNG", "damaged PNG"),

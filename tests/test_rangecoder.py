@@ -1,5 +1,8 @@
+import itertools
+
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from tinycodec.entropy import NoisyGaussian
 from tinycodec.rangecoder import GaussianRangeCoder
@@ -26,6 +29,29 @@ def ideal_bits(k, mean=MEAN, std=STD):
 def test_round_trip(n, coder, rng):
     k = draw(n, rng)
     np.testing.assert_array_equal(coder.decode(coder.encode(k, MEAN), n, MEAN), k)
+
+
+def test_the_decoder_is_the_one_specified(coder, rng):
+    def words(data):
+        yield from np.frombuffer(data + bytes(-len(data) % 4), ">u4").tolist()
+        yield from itertools.repeat(0)
+
+    def F(k, mean, std):
+        if abs(k - 0.5) > coder.limit:
+            return 2**24 * (k > 0)
+        return int((2**24 - 1 - 2 * coder.limit) * ndtr((k - 0.5 - mean) / std)) + k + coder.limit
+
+    k = draw(100, rng)
+    word = words(coder.encode(k, MEAN))
+    point, width, decoded = next(word) << 32 | next(word), 2**64 - 1, []
+    for mean, std in 100 * list(zip(MEAN, STD)):
+        s = width >> 24
+        decoded.append(next(k for k in range(-coder.limit, coder.limit + 1) if point // s < F(k + 1, mean, std)))
+        point -= s * F(decoded[-1], mean, std)
+        width = s * (F(decoded[-1] + 1, mean, std) - F(decoded[-1], mean, std))
+        if width < 2**32:
+            point, width = point << 32 | next(word), width << 32
+    np.testing.assert_array_equal(np.reshape(decoded, k.shape), k)
 
 
 def test_improbable_integers_round_trip(coder):

@@ -1,7 +1,10 @@
 """The command line:    python -m tinycodec train | compress | decompress | info    (each has --help)"""
 import argparse
 import os
+import subprocess
 import sys
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.parallel
@@ -14,15 +17,22 @@ from tinycodec.files import write_file
 
 
 def main():
-    args = parse_arguments()
-    try:
+    with errors_in_one_line("tinycodec"):
+        args = parse_arguments()
         args.command(args)
-    except KeyboardInterrupt:
-        print("interrupted", ": the same command goes on after the last finished epoch" * (args.command is train), sep="",
-              file=sys.stderr)
+
+
+@contextmanager
+def errors_in_one_line(program):
+    """End with one line on standard error and exit status 2, after Ctrl-C with 130: never with a traceback."""
+    warnings.simplefilter("ignore", RuntimeWarning)           # of overflows: the results are checked
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        print(": ".join([program, "interrupted", *interrupt.args]), file=sys.stderr)
         sys.exit(130)
-    except (OSError, ValueError, FloatingPointError, MemoryError) as error:
-        print("tinycodec:", " ".join(str(error).split()), file=sys.stderr)
+    except (OSError, ValueError, FloatingPointError, MemoryError, subprocess.CalledProcessError) as error:
+        print(f"{program}:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
 
 
@@ -33,16 +43,21 @@ def train(args):
 
 def train_to_file(path, images, args):
     """Train a new codec and save it. A training that was interrupted is gone on with."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise ValueError(f"{path}: expected the name of a file to write, got that of a folder or device")
     checkpoint = Path(f"{path}.checkpoint")
     codec = tc.Codec(args.latent_dims, args.seed)
-    history = tc.train(codec, images, args.lmbda, args.epochs, seed=args.seed, checkpoint=checkpoint)
+    try:
+        history = tc.train(codec, images, args.lmbda, args.epochs, seed=args.seed, checkpoint=checkpoint)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on after the last finished epoch") from None
     codec.save(path)
-    checkpoint.unlink()
+    checkpoint.unlink(missing_ok=True)
     return codec, history
 
 
 def compress(args):
-    images = np.concatenate([imagefiles.parse_images(sys.stdin.buffer.read(), "standard input") if name == "-"
+    images = np.concatenate([imagefiles.parse_images(read_stdin(), "standard input") if name == "-"
                              else imagefiles.read_images(name) for name in args.input])
     data = tc.Codec.load(args.model).compress(images, args.quantizer, lmbda=args.lmbda, refine=args.refine)
     if args.output == "-":
@@ -53,50 +68,62 @@ def compress(args):
 
 def decompress(args):
     codec = tc.Codec.load(args.model)
-    data = sys.stdin.buffer.read() if args.stream == "-" else Path(args.stream).read_bytes()
+    data = read_stdin() if args.stream == "-" else Path(args.stream).read_bytes()
     images, lost = codec.salvage(data) if args.salvage else (codec.decompress(data), [])
     if args.output == "-":
         write_to_stdout(imagefiles.encode_images(images, ".npy"))
     else:
         imagefiles.write_images(args.output, images)
     if lost:
-        print(f"lost, and black in the output, are {len(lost)} of {len(images)} images: "
-              + container.describe(container.unpack(data, salvage=True).lost()), file=sys.stderr)
+        print(f"{len(lost)} of {len(images)} images are lost, and black in the output: "
+              + container.unpack(data, salvage=True).damage, file=sys.stderr)
+        sys.exit(1)
+
+
+def read_stdin():
+    if sys.stdin is None:
+        raise ValueError("standard input is closed, expected a pipe or a file")
+    return sys.stdin.buffer.read()
 
 
 def write_to_stdout(data):
-    if sys.stdout.isatty():
-        raise ValueError("standard output is a terminal, expected a pipe or a file: use -o")
-    # Not sys.stdout: that would try again at exit to write what a closed pipe refused.
+    """Write bytes, or text."""
+    if sys.stdout is None or isinstance(data, bytes) and sys.stdout.isatty():
+        raise ValueError("standard output is closed or a terminal, expected a pipe or a file: use -o")
+    # Not sys.stdout.write: that would try again at exit to write what a closed pipe or a full disk refused.
     with open(sys.stdout.fileno(), "wb", closefd=False) as file:
-        file.write(data)
+        file.write(data if isinstance(data, bytes) else data.encode(sys.stdout.encoding, "replace"))
 
 
 def info(args):
-    files = {name: Path(name).read_bytes() for name in args.file}
-    models = {}
+    files, models, text = {name: Path(name).read_bytes() for name in args.file}, {}, ""
     for name in files:
         if files[name].startswith(b"PK"):
             codec = tc.Codec.load(name)
-            models.setdefault(codec.fingerprint(), []).append(name)
-            print(f"{name}: a model with {codec.latent_dims} latents and {sum(p.size for p in codec.params.values()):,} "
-                  f"parameters, fingerprint {codec.fingerprint().hex()}")
+            fingerprint = codec.fingerprint()
+            models.setdefault(fingerprint, []).append(name)
+            text += (f"{name}: a model with {codec.latent_dims} latents and {sum(p.size for p in codec.params.values()):,} "
+                     f"parameters, fingerprint {fingerprint.hex()}\n")
     for name in (name for name in files if not files[name].startswith(b"PK")):
         try:
             stream = container.unpack(files[name], salvage=True)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        print(f"{name}: a stream of {stream.n:,} images in {len(files[name]):,} bytes, "
-              f"{8 * len(files[name]) / max(stream.n, 1):.2f} bits an image\n"
-              f"    quantizer {stream.quantizer}" + f" with seed {stream.seed}" * (stream.quantizer == "dither") + "\n"
-              f"    {len(stream.chunks)} chunks, damaged: {container.describe(stream.lost()) or 'none'}\n"
-              f"    decodes with the model of fingerprint {stream.fingerprint.hex()}: "
-              + ", ".join(models.get(stream.fingerprint, ["none of these files"])))
+        text += (f"{name}: a stream of {stream.n:,} images in {len(files[name]):,} bytes, "
+                 f"{8 * len(files[name]) / max(stream.n, 1):.2f} bits an image\n"
+                 f"    quantizer {stream.quantizer}" + f" with seed {stream.seed}" * (stream.quantizer == "dither") + "\n"
+                 f"    chunks: {len(stream.chunks)}, {stream.damage or 'all intact'}\n"
+                 f"    decodes with the model of fingerprint {stream.fingerprint.hex()}: "
+                 + ", ".join(models.get(stream.fingerprint, ["none of these files"])) + "\n")
+    write_to_stdout(text)
 
 
 class Parser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(2, f"{self.prog}: {message} (--help explains)\n")
+
+    def print_help(self, file=None):
+        write_to_stdout(self.format_help())
 
 
 def parse_arguments():
@@ -112,12 +139,13 @@ def parse_arguments():
 
     command = add(train, "Train a model; a training that was interrupted goes on after its last finished epoch.",
                   "train model.npz --epochs 5")
-    command.add_argument("model", help="file to write; until then, MODEL.checkpoint holds what is done")
+    command.add_argument("model", help="file to write, or replace; until then, MODEL.checkpoint holds what is done")
     add_training_options(command, epochs=15)
 
     command = add(compress, "Compress images into a stream.", "compress model.npz digits/ -o digits.tnyc")
     command.add_argument("model", help="file that train wrote")
-    command.add_argument("input", nargs="+", help=f"28×28 grey images: {imagefiles.KINDS}; - is standard input")
+    command.add_argument("input", nargs="+", help=f"28×28 grey images: {imagefiles.KINDS}, in the order of "
+                         "their names; - is standard input")
     command.add_argument("-o", "--output", default="-", help="stream to write (default: standard output)")
     command.add_argument("--quantizer", choices=container.QUANTIZERS, default="round", help="default round")
     command.add_argument("--refine", type=int, default=0, metavar="N", help="search N times for cheaper or better integers, "
@@ -129,7 +157,8 @@ def parse_arguments():
     command.add_argument("stream", nargs="?", default="-", help="file that compress wrote (default: standard input)")
     command.add_argument("-o", "--output", default="-", help="name.npy, name.png for one image, name.idx, name.idx.gz, or "
                          "a folder for PNG files (default: .npy to standard output)")
-    command.add_argument("--salvage", action="store_true", help="of a damaged stream, write what is left")
+    command.add_argument("--salvage", action="store_true", help="of a damaged stream, write what is left (and "
+                         "exit with status 1 if images are lost)")
 
     command = add(info, "Explain streams and models, and say which stream needs which model.", "info model.npz digits.tnyc")
     command.add_argument("file", nargs="+", help="streams and models")

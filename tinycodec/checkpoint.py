@@ -12,13 +12,15 @@ from .files import open_archive, read_array, read_npy
 class Checkpoint:
     """A model file (`Codec.load` reads it, too) with the state of Adam and of the random generator.
 
-    `settings` and the images decide the course of a training, so only one in which they are the same
-    may go on from here.
+    `settings`, the images and the weights that `codec` has at the start decide the course of a training,
+    so only one in which they are the same may go on from here.
     """
 
-    def __init__(self, path, images, **settings):
+    def __init__(self, path, codec, images, **settings):
         self.path = path
         settings["images"] = f"{len(images)}, CRC-32 {zlib.crc32(images.tobytes()):08x}"
+        weights = b"".join(p.tobytes() for p in codec.params.values())
+        settings["initial weights"] = f"{len(weights)} bytes, CRC-32 {zlib.crc32(weights):08x}"
         self.settings = json.loads(json.dumps(settings, default=float))     # NumPy's numbers become Python's
 
     def save(self, codec, adam, rng, history):
@@ -26,27 +28,27 @@ class Checkpoint:
         codec.save(self.path, training=np.array(state), history=np.reshape(history, (-1, 3)), **adam.arrays())
 
     def restore(self, codec, adam, rng):
-        """Set all to what `save` saved; returns the history. Without a file, that is [].
+        """Set all to what `save` saved; returns the history, [] if there is none yet.
 
         Raises ValueError if the file is damaged, or of a training with other settings.
         """
         if not os.path.exists(self.path):
             return []
-        with open_archive(self.path, "checkpoint") as archive:
+        with open_archive(self.path, "the checkpoint of this training, delete it to start anew") as archive:
             with archive.open("training.npy") as file:
                 state = json.loads(str(read_npy(file, _short_text)))
+            if not state["steps"]:
+                return []
+            for name, value in self.settings.items():
+                if state["settings"][name] != value:
+                    raise ValueError(f"its {name}: {state['settings'][name]}, here: {value}")
             history = read_array(archive, "history", np.broadcast_to(0.0, (state["steps"], 3)))
-            same = state["settings"] == self.settings
-            if same:
-                for name, a in adam.arrays().items():
-                    a[...] = read_array(archive, name, a)
-                rng.bit_generator.state = state["rng"]
-        if not same:
-            raise ValueError(f"{self.path}: the checkpoint of another training, expected {self.settings}, "
-                             f"got {state['settings']}: delete it, or finish that first")
+            for name, a in adam.arrays().items():
+                a[...] = read_array(archive, name, a)
+            rng.bit_generator.state = state["rng"]
         for name, p in Codec.load(self.path).params.items():
             codec.params[name][...] = p
-        adam.t = len(history)
+        adam.t = len(history)                              # a step is counted once in each
         return [tuple(row) for row in history]
 
 

@@ -70,7 +70,7 @@ class Codec:
 
         A range decoder is derailed by one different bit, and exp may differ in its last bit from one
         machine to the next. So σ is computed once, is saved with the model, and holds for as long as
-        log σ stays what it was. Nothing else that the range decoder needs is computed, but by exact
+        log σ stays what it was. Nothing else that the range decoder takes is computed, but by exact
         additions. That is what codecs lack whose networks predict the prior of every image: there
         each matrix product has a say in the probabilities, and rounds as the machine likes (Ballé,
         Johnston & Minnen 2019, "Integer networks for data compression with latent-variable models").
@@ -147,7 +147,7 @@ class Codec:
         """
         stream = container.unpack(data, self.fingerprint(), salvage=True)
         images = self.synthesis(self._latents(stream))
-        lost = [i for part in stream.lost().values() for i in range(part.start, part.stop)]
+        lost = [i for part in stream.lost.values() for i in range(part.start, part.stop)]
         images[lost] = 0
         return images, lost
 
@@ -211,7 +211,8 @@ class Codec:
         return {f"{part}.{name}": p for part, layer in self.parts.items() for name, p in layer.params.items()}
 
     def fingerprint(self):
-        """8 bytes that differ between models that decode differently: g_s, μ and σ count."""
+        """8 bytes that differ between models that decode differently: the first of the SHA-256 of σ, as
+        little-endian float64, and the parameters of g_s and μ, in the order of `params`, as float32."""
         digest = hashlib.sha256(self.sigma.astype("<f8").tobytes())
         for name, p in self.params.items():
             if not name.startswith("g_a.") and name != "prior.log_sigma":
@@ -227,7 +228,7 @@ class Codec:
     @classmethod
     def load(cls, path):
         """Read a codec that `save` wrote. Raises ValueError if the file is anything else."""
-        with open_archive(path, "model") as archive:
+        with open_archive(path, "a model that tinycodec saved") as archive:
             codec = cls(int(read_array(archive, "latent_dims", np.int64(0))))
             for name, p in codec.params.items():
                 p[...] = read_array(archive, name, p)

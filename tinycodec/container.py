@@ -6,20 +6,21 @@
          5     1  quantizer: 0 "round", 1 "dither"
          6     4  seed of the dither
         10     4  n, the number of images
-        14     8  fingerprint of the model that decodes them, see Codec.fingerprint
+        14     8  fingerprint of the model that decodes them (Codec.fingerprint)
         22   8·c  for each of the c = ⌈n/1000⌉ chunks: its length in bytes, 4, and its CRC-32, 4
     22+8·c        the chunks, one after another
 
 Chunk i holds the images 1000·i, 1000·i + 1, …, up to 1,000 of them: their integers k, image by image and
-latent by latent, range-coded as rangecoder.py says with mean −u, the model's σ (prior.sigma in its file)
-and limit (Codec.limit). From k the decoder makes ŷ = k + μ + u. With "round" u is 0; with "dither" it
-is (r >> 40)/2²⁴ − ½, where r are the raw 64-bit outputs of NumPy's PCG64(seed), one for each latent of each
-image in the same order.
+latent by latent, range-coded as rangecoder.py says with mean −u, the model's σ (prior.sigma in its file,
+one for each of the d latents) and limit = ⌈min(16 + 16·max σ, 2²⁰)⌉. From k the decoder makes
+ŷ = k + (μ + u) in float32 (μ is prior.mu), and the image g_s(ŷ), see codec.py. With "round" u is 0; with
+"dither" it is (r >> 40)/2²⁴ − ½, where r are the raw 64-bit outputs of NumPy's PCG64(seed), one for each
+latent of each image in the same order, from the first chunk to the last.
 
 The CRC-32 of chunk i is over the 22 bytes of the header, i as 4 bytes, and the chunk. So a chunk swapped,
-repeated or from another file counts as damaged, and one intact chunk vouches for the header. A damaged
-one loses only itself: where bytes were lost or added, the chunks behind that are where they should be
-counted from the end of the file.
+repeated or from another file counts as damaged, and one intact chunk vouches for the header. (A stream of
+no images has no chunks, and no checksum.) A damaged one loses only itself: where bytes were lost or
+added, the chunks behind that are where they should be counted from the end of the file.
 """
 import struct
 import zlib
@@ -36,10 +37,8 @@ class Stream(NamedTuple):
     n: int
     fingerprint: bytes
     chunks: list                # of bytes, or None where damaged
-
-    def lost(self):
-        """The slices of images in damaged chunks, by number of chunk."""
-        return {i: part for i, part in enumerate(chunk_slices(self.n)) if self.chunks[i] is None}
+    lost: dict                  # slice of images by number of damaged chunk
+    damage: str                 # all of it in words, or ""
 
 
 def chunk_slices(n):
@@ -82,23 +81,20 @@ def unpack(data, fingerprint=None, salvage=False):
         places = (data[start:start + length] for start in (begin, begin + surplus) if 0 <= start <= len(data) - length)
         chunks.append(next((chunk for chunk in places if _checksum(header, i, chunk) == checksum), None))
         begin += length
-    stream = Stream(QUANTIZERS[quantizer], seed, n, written_with, chunks)
-    lost = stream.lost()
+    lost = {i: part for i, part in enumerate(chunk_slices(n)) if chunks[i] is None}
+    damage = ""
     if n and len(lost) == len(chunks):
-        raise ValueError(f"truncated or altered stream: none of its {len(chunks)} checksums matches")
-    if lost and not salvage:
-        raise ValueError(f"truncated or altered stream: damaged are {describe(lost)} of {n}")
-    if surplus and not (salvage and chunks):
-        raise ValueError(f"truncated or altered stream: expected {len(data) - surplus} bytes, got {len(data)}")
+        damage = f"none of its {len(chunks)} checksums matches"
+    elif lost:
+        words = [f"chunk {i} (images {part.start} to {part.stop - 1})" for i, part in list(lost.items())[:10]]
+        damage = f"damaged are {', '.join(words)}{f' and {len(lost) - 10} more' * (len(lost) > 10)} of {n}"
+    elif surplus:
+        damage = f"expected {len(data) - surplus} bytes, got {len(data)}"
+    if damage and (not salvage or len(lost) == len(chunks)):
+        raise ValueError(f"truncated or altered stream: {damage}")
     if fingerprint not in (None, written_with):
         raise ValueError(f"stream written with model {written_with.hex()}, this is model {fingerprint.hex()}")
-    return stream
-
-
-def describe(lost):
-    """`Stream.lost` in words, ten chunks at the most."""
-    words = [f"chunk {i} (images {part.start} to {part.stop - 1})" for i, part in list(lost.items())[:10]]
-    return ", ".join(words) + (f" and {len(lost) - 10} more" if len(lost) > 10 else "")
+    return Stream(QUANTIZERS[quantizer], seed, n, written_with, chunks, lost, damage)
 
 
 def _checksum(header, i, chunk):

@@ -1,8 +1,9 @@
 """Files: a crash never leaves half of one, and a bad one is an error before it can do harm."""
 import math
 import os
+import shutil
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,21 @@ def write_file(path, data):
         with open(path, "wb") as file:
             file.write(data)
         return
-    path = path.resolve()                                  # a link stays a link
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    target = Path(os.path.realpath(path))                  # a link stays a link
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
+            if target.exists():
+                shutil.copymode(target, partial)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+        os.replace(partial, target)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink()
+        if isinstance(error, OSError):                     # which would name the partial file, or none
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 
@@ -47,13 +53,13 @@ def read_npy(file, accept):
 
 @contextmanager
 def open_archive(path, what):
-    """Open a .npz file as a ZipFile. Whatever is wrong with it or its use is a ValueError that names it."""
+    """Open a .npz file as a ZipFile. Whatever is wrong with it or its use is a ValueError: not `what`."""
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 yield archive
         except Exception as error:                         # of a dozen kinds that zipfile and NumPy raise
-            raise ValueError(f"{path}: not a {what} that tinycodec saved ({error})") from None
+            raise ValueError(f"{path}: not {what} ({error})") from None
 
 
 def read_array(archive, name, like):

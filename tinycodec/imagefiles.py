@@ -31,16 +31,13 @@ def parse_images(data, name):
     if data.startswith(b"\x89PNG"):
         return _parse_png(data, name)
     if not data.startswith(b"\x93NUMPY"):
-        raise ValueError(f"{name}: expected {KINDS}, got a file that begins with {data[:8]}")
+        raise ValueError(f"{name}: expected {KINDS}, got "
+                         + (f"a file that begins with {data[:8]}" if data else "nothing"))
     try:
-        return read_npy(io.BytesIO(data), _accept_images)
+        # Images of no memory stand in for those that the header claims.
+        return read_npy(io.BytesIO(data), lambda dtype, shape: check_images(np.broadcast_to(np.zeros((), dtype), shape)))
     except Exception as error:                             # of a dozen kinds
         raise ValueError(f"{name}: {error}") from None
-
-
-def _accept_images(dtype, shape):
-    if dtype != np.uint8 or shape[1:] != (28, 28):
-        raise ValueError(f"expected images as uint8 (n, 28, 28), got {dtype} {shape}")
 
 
 def _parse_png(data, name):
@@ -51,39 +48,39 @@ def _parse_png(data, name):
                 return np.asarray(image)[None]
     except Exception as error:                             # of a dozen kinds
         raise ValueError(f"{name}: damaged PNG ({error})") from None
-    raise ValueError(f"{name}: expected a PNG in 8-bit grey (mode L) of 28×28 pixels, got mode {mode} of {width}×{height}; "
-                     f"this converts it: python -c \"from PIL import Image; "
-                     f"Image.open('{name}').convert('L').resize((28, 28)).save('digit.png')\"")
+    # Of 16 bits, Pillow would clip all that is over 255.
+    to_grey = ".convert('I').point(lambda v: v / 257)" * mode.startswith("I") + ".convert('L')"
+    raise ValueError(f"{name}: expected a PNG in 8-bit grey (mode L) of 28×28 pixels, white on black, got mode {mode} of "
+                     f"{width}×{height}; this converts it: python -c \"import sys; from PIL import Image; "
+                     f"Image.open(sys.argv[1]){to_grey}.resize((28, 28)).save(sys.argv[2])\" old.png new.png")
 
 
 def encode_images(images, name):
     """uint8 (n, 28, 28) -> the bytes of a file called `name`, whose ending says in which format."""
     file = io.BytesIO()
-    if name.endswith(".npy"):
+    if name.lower().endswith(".npy"):
         np.save(file, images)
-    elif name.endswith(".png"):
+    elif name.lower().endswith(".png"):
         if len(images) != 1:
             raise ValueError(f"{name}: expected one image for a PNG file, got {len(images)}; for more, name a folder")
         Image.fromarray(images[0]).save(file, "png")
-    elif name.endswith(("ubyte", ".idx")):
+    elif name.lower().endswith(("ubyte", ".idx")):
         file.write(encode_idx(images))
-    elif name.endswith(("ubyte.gz", ".idx.gz")):
+    elif name.lower().endswith(("ubyte.gz", ".idx.gz")):
         file.write(gzip.compress(encode_idx(images), mtime=0))
     else:
-        raise ValueError(f"{name}: expected a name that ends in .npy, .png, .idx, .idx.gz, ubyte or "
-                         "ubyte.gz, or a folder's without an ending")
+        raise ValueError(f"{name}: expected a folder, or a name that ends in .npy, .png, .idx, .idx.gz, ubyte or ubyte.gz")
     return file.getvalue()
 
 
 def write_images(path, images):
     """Write uint8 (n, 28, 28) to a file, or as PNG files into a new folder. Raises OSError and ValueError."""
     path, images = Path(path), check_images(images)
-    if path.suffix or path.name.endswith("ubyte"):
-        data = encode_images(images, str(path))
-        write_file(path, data)
-    else:
+    if path.is_dir() or not ("." in path.name or path.name.endswith("ubyte") or path.exists()):
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
             raise ValueError(f"{path}: expected an empty folder, or none")
-        for i, image in enumerate(images):
-            write_images(path / f"{i:05}.png", image[None])
+        for i, image in enumerate(images):                 # sorted by name, they are in order again
+            write_images(path / f"{i:0{len(str(len(images)))}}.png", image[None])
+    else:
+        write_file(path, encode_images(images, str(path)))

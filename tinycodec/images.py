@@ -16,7 +16,9 @@ def as_pixels(images):
 
 
 def as_images(x):
-    """Float (28, 1, 28, n) in [0, 1] -> uint8 (n, 28, 28)."""
+    """Float (28, 1, 28, n) in [0, 1] -> uint8 (n, 28, 28). Raises ValueError if they are not finite."""
+    if not np.isfinite(x).all():
+        raise ValueError("expected finite pixels, got others: the model's weights are too large")
     return np.rint(x[:, 0] * 255).clip(0, 255).astype(np.uint8).transpose(2, 0, 1)
 
 

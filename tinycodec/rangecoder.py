@@ -2,8 +2,16 @@
 
 Range coding (Martin 1979) narrows an interval of [0, 1) by each symbol's probability; any number
 inside the last interval names the whole message, and −log₂ of its width is the ideal code length.
-`constriction` does the narrowing, in 32-bit words; this file turns its words into bytes and keeps
-bad parameters away from it.
+`constriction` does the narrowing; this file turns its words into bytes and keeps bad parameters
+away from it. The decoder of an integer k in [−limit, limit] under N(mean, std²) is, in whole numbers,
+
+    F(k) = ⌊(2²⁴ − 1 − 2·limit) · Φ((k − ½ − mean)/std)⌋ + k + limit,   F(−limit) = 0,   F(limit + 1) = 2²⁴
+    s = ⌊width / 2²⁴⌋;   k is the integer of F(k) ≤ ⌊point/s⌋ < F(k + 1)
+    point ← point − s·F(k);   width ← s·(F(k + 1) − F(k))
+    if width < 2³²:   point ← 2³²·point + the next word;   width ← 2³²·width
+
+where point begins as the first two words of 32 bits, big-endian and followed by zeros without end, and
+width as 2⁶⁴ − 1. Of this only Φ is not exact, and `constriction` brings its own, compiled into it.
 """
 from bisect import bisect_left
 

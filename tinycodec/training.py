@@ -70,7 +70,7 @@ class Adam:
         self.t = 0
 
     def arrays(self):
-        """m and v by name, to be saved or set; t is the third part of the state."""
+        """m and v by name, to be saved or set. (The rest of the state is t.)"""
         return {f"adam.{letter}.{name}": a for name, (_, m, v) in self.state.items() for letter, a in (("m", m), ("v", v))}
 
     def update(self, shards, learning_rate, on_threads):
@@ -111,7 +111,8 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     the order of the images and the noise. `threads` shards of a batch are worked on at once, which
     changes how sums are rounded; more than one wants a matrix library of one thread (see
     tinycodec.parallel, also for the default). `checkpoint` is a file written at the start and after
-    every epoch; if it exists already, training goes on from there, to the same bits as in one go.
+    every epoch; if it exists already, training goes on from there, to the same bits as in one go, given
+    the same arguments and a codec as it was at the start. It is the caller's to delete in the end.
 
     Returns the history, a dict of float arrays with one entry per step: "loss", "rate" and
     "distortion". Raises FloatingPointError at the first loss that is not finite, without another
@@ -139,7 +140,7 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     steps = epochs * steps_an_epoch
     saved, history = None, []
     if checkpoint is not None:
-        saved = Checkpoint(checkpoint, images, latent_dims=codec.latent_dims, lmbda=lmbda, epochs=epochs, batch=batch,
+        saved = Checkpoint(checkpoint, codec, images, lmbda=lmbda, epochs=epochs, batch=batch,
                            learning_rate=learning_rate, distortion=distortion, seed=seed)
         history = saved.restore(codec, adam, rng)
         if not history:                        # a folder that cannot be written to is known before the first epoch
