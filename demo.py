@@ -51,7 +51,9 @@ def tour(args):
 
     print("3. Decode that file in another process, with only the file and the model.", flush=True)
     command = [sys.executable, "-m", "tinycodec", "decompress", model, stream, "-o", decoded_file]
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)})
+    child = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)}, stderr=subprocess.PIPE, text=True)
+    if child.returncode:
+        raise ValueError(f"decoding: {child.stderr.strip()}")
     decoded = np.load(decoded_file)
     strings = codec.compress_each(test_images)
     report(test_images, data, decoded, strings, codec.information_content(test_images), history["rate"][-100:].mean())

@@ -85,6 +85,12 @@ def test_info_explains_streams_and_which_model_they_need(codec, folder):
     assert "chunks: 2, damaged are chunk 0 (images 0 to 999)" in tinycodec("info", folder / "damaged.tnyc").stdout.decode()
 
 
+def test_info_explains_what_it_can_before_it_complains(folder):
+    done = tinycodec("info", "text", "model.npz", cwd=folder)
+    assert done.returncode == 2 and b"20 latents" in done.stdout
+    assert done.stderr.startswith(b"tinycodec: text: not a tinycodec stream") and done.stderr.count(b"\n") == 1
+
+
 def test_info_names_every_model_that_fits(codec, folder, tmp_path):
     codec.save(tmp_path / "copy.npz")
     done = tinycodec("info", folder / "model.npz", tmp_path / "copy.npz", folder / "digits.tnyc")
@@ -110,6 +116,8 @@ def test_training_writes_a_model_and_leaves_no_checkpoint(mnist, tmp_path):
     ("decompress other.npz digits.tnyc", "written with model"), ("decompress model.npz digits.tnyc -o digit.png", "expected one image"),
     ("decompress model.npz digits.tnyc -o pngs", "expected an empty folder"), ("decompress model.npz digits.tnyc -o out.jpg", "ends in .npy"),
     ("decompress model.npz digits.tnyc -o text", "text: expected a folder, or a name that ends in .npy"),
+    ("compress model.npz digit.png -o ./model.npz", "expected another name for the output"),
+    ("decompress model.npz digits.tnyc -o digits.tnyc", "expected another name for the output"),
     ("train pngs", "expected the name of a file to write, got that of a folder or device"), ("train /dev/null", "got that of a folder"),
     ("train model.npz --epochs 1 --lmbda 1e300", "the loss is "),
     ("info text", "text: not a tinycodec stream"), ("train model.npz --epochs 0", "expected epochs, a positive integer"),
@@ -145,6 +153,12 @@ def test_closed_input_is_an_error_in_one_line(folder):
     done = subprocess.run(["bash", "-c", f"{sys.executable} -m tinycodec compress model.npz - <&-"], capture_output=True,
                           cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 2 and done.stderr == b"tinycodec: standard input is closed, expected a pipe or a file\n"
+
+
+def test_messages_do_not_get_into_the_data_when_standard_error_is_closed(codec, folder, tmp_path):
+    subprocess.run(["bash", "-c", f"{sys.executable} -m tinycodec decompress model.npz damaged.tnyc --salvage > {tmp_path}/a.npy 2>&-"],
+                   cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert len(read_images(tmp_path / "a.npy")) == 1500
 
 
 def test_help_can_be_written_in_ascii(folder):

@@ -1,7 +1,6 @@
 """The command line:    python -m tinycodec train | compress | decompress | info    (each has --help)"""
 import argparse
 import os
-import subprocess
 import sys
 import warnings
 from contextlib import contextmanager
@@ -25,14 +24,15 @@ def main():
 @contextmanager
 def errors_in_one_line(program):
     """End with one line on standard error and exit status 2, after Ctrl-C with 130: never with a traceback."""
-    warnings.simplefilter("ignore", RuntimeWarning)           # of overflows: the results are checked
+    warnings.simplefilter("ignore")            # of overflows, old file formats: what is wrong in the end is an error
+    sys.stderr = sys.stderr or open(os.devnull, "w")      # else print(file=None) would write into our data
     try:
         yield
     except KeyboardInterrupt as interrupt:
         print(": ".join([program, "interrupted", *interrupt.args]), file=sys.stderr)
         sys.exit(130)
-    except (OSError, ValueError, FloatingPointError, MemoryError, subprocess.CalledProcessError) as error:
-        print(f"{program}:", " ".join(str(error).split()), file=sys.stderr)
+    except (OSError, ValueError, FloatingPointError, MemoryError) as error:
+        print(f"{program}:", str(error).replace("\n", " ") or type(error).__name__, file=sys.stderr)
         sys.exit(2)
 
 
@@ -57,6 +57,7 @@ def train_to_file(path, images, args):
 
 
 def compress(args):
+    check_output(args.output, args.model, *args.input)
     images = np.concatenate([imagefiles.parse_images(read_stdin(), "standard input") if name == "-"
                              else imagefiles.read_images(name) for name in args.input])
     data = tc.Codec.load(args.model).compress(images, args.quantizer, lmbda=args.lmbda, refine=args.refine)
@@ -67,6 +68,7 @@ def compress(args):
 
 
 def decompress(args):
+    check_output(args.output, args.model, args.stream)
     codec = tc.Codec.load(args.model)
     data = read_stdin() if args.stream == "-" else Path(args.stream).read_bytes()
     images, lost = codec.salvage(data) if args.salvage else (codec.decompress(data), [])
@@ -78,6 +80,11 @@ def decompress(args):
         print(f"{len(lost)} of {len(images)} images are lost, and black in the output: "
               + container.unpack(data, salvage=True).damage, file=sys.stderr)
         sys.exit(1)
+
+
+def check_output(output, *inputs):
+    if output != "-" and os.path.realpath(output) in map(os.path.realpath, inputs):
+        raise ValueError(f"{output}: expected another name for the output than for an input")
 
 
 def read_stdin():
@@ -96,26 +103,29 @@ def write_to_stdout(data):
 
 
 def info(args):
-    files, models, text = {name: Path(name).read_bytes() for name in args.file}, {}, ""
-    for name in files:
-        if files[name].startswith(b"PK"):
-            codec = tc.Codec.load(name)
-            fingerprint = codec.fingerprint()
-            models.setdefault(fingerprint, []).append(name)
-            text += (f"{name}: a model with {codec.latent_dims} latents and {sum(p.size for p in codec.params.values()):,} "
-                     f"parameters, fingerprint {fingerprint.hex()}\n")
-    for name in (name for name in files if not files[name].startswith(b"PK")):
+    text, models, streams, errors = "", {}, {}, []
+    for name in args.file:
+        data = Path(name).read_bytes()
         try:
-            stream = container.unpack(files[name], salvage=True)
+            if data.startswith(b"PK"):
+                codec = tc.Codec.load(name)
+                fingerprint = codec.fingerprint()
+                models.setdefault(fingerprint, []).append(name)
+                text += (f"{name}: a model with {codec.latent_dims} latents and "
+                         f"{sum(p.size for p in codec.params.values()):,} parameters, fingerprint {fingerprint.hex()}\n")
+            else:
+                streams[name] = len(data), container.unpack(data, salvage=True)
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-        text += (f"{name}: a stream of {stream.n:,} images in {len(files[name]):,} bytes, "
-                 f"{8 * len(files[name]) / max(stream.n, 1):.2f} bits an image\n"
+            errors.append(str(error) if data.startswith(b"PK") else f"{name}: {error}")
+    for name, (size, stream) in streams.items():
+        text += (f"{name}: a stream of {stream.n:,} images in {size:,} bytes, {8 * size / max(stream.n, 1):.2f} bits an image\n"
                  f"    quantizer {stream.quantizer}" + f" with seed {stream.seed}" * (stream.quantizer == "dither") + "\n"
                  f"    chunks: {len(stream.chunks)}, {stream.damage or 'all intact'}\n"
                  f"    decodes with the model of fingerprint {stream.fingerprint.hex()}: "
                  + ", ".join(models.get(stream.fingerprint, ["none of these files"])) + "\n")
     write_to_stdout(text)
+    if errors:
+        raise ValueError("; ".join(errors))
 
 
 class Parser(argparse.ArgumentParser):

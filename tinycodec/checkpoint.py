@@ -34,7 +34,7 @@ class Checkpoint:
         """
         if not os.path.exists(self.path):
             return []
-        with open_archive(self.path, "the checkpoint of this training, delete it to start anew") as archive:
+        with open_archive(self.path, "the checkpoint of this training; go on with that, or delete it") as archive:
             with archive.open("training.npy") as file:
                 state = json.loads(str(read_npy(file, _short_text)))
             if not state["steps"]:

@@ -212,7 +212,7 @@ class Codec:
 
     def fingerprint(self):
         """8 bytes that differ between models that decode differently: the first of the SHA-256 of σ, as
-        little-endian float64, and the parameters of g_s and μ, in the order of `params`, as float32."""
+        little-endian float64, and of g_s.* and prior.mu as float32, in the order of the model's file."""
         digest = hashlib.sha256(self.sigma.astype("<f8").tobytes())
         for name, p in self.params.items():
             if not name.startswith("g_a.") and name != "prior.log_sigma":

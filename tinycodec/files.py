@@ -1,4 +1,5 @@
 """Files: a crash never leaves half of one, and a bad one is an error before it can do harm."""
+import io
 import math
 import os
 import shutil
@@ -10,7 +11,7 @@ import numpy as np
 
 
 def write_file(path, data):
-    """Write bytes. Whatever happens, `path` then holds all of them, or what it held before."""
+    """Write bytes. Whatever happens, a file `path` then holds all of them, or what it held before."""
     path = Path(path)
     if path.exists() and not path.is_file():               # a pipe or a device: there is nothing to replace
         with open(path, "wb") as file:
@@ -54,12 +55,12 @@ def read_npy(file, accept):
 @contextmanager
 def open_archive(path, what):
     """Open a .npz file as a ZipFile. Whatever is wrong with it or its use is a ValueError: not `what`."""
-    with open(path, "rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                yield archive
-        except Exception as error:                         # of a dozen kinds that zipfile and NumPy raise
-            raise ValueError(f"{path}: not {what} ({error})") from None
+    data = io.BytesIO(Path(path).read_bytes())             # a pipe is welcome, too
+    try:
+        with zipfile.ZipFile(data) as archive:
+            yield archive
+    except Exception as error:                             # of a dozen kinds that zipfile and NumPy raise
+        raise ValueError(f"{path}: not {what} ({error})") from None
 
 
 def read_array(archive, name, like):

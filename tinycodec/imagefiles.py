@@ -18,7 +18,7 @@ def read_images(path):
     path = Path(path)
     if not path.is_dir():
         return parse_images(path.read_bytes(), path)
-    found = sorted(p for p in path.iterdir() if p.suffix.lower() == ".png")
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() == ".png" and p.is_file() and p.name[0] != ".")
     if not found:
         raise ValueError(f"{path}: expected PNG files in this folder, got none")
     return np.concatenate([read_images(p) for p in found])

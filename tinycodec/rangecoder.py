@@ -3,15 +3,17 @@
 Range coding (Martin 1979) narrows an interval of [0, 1) by each symbol's probability; any number
 inside the last interval names the whole message, and −log₂ of its width is the ideal code length.
 `constriction` does the narrowing; this file turns its words into bytes and keeps bad parameters
-away from it. The decoder of an integer k in [−limit, limit] under N(mean, std²) is, in whole numbers,
+away from it. The decoder of an integer k in [−limit, limit] under N(mean, std²) is
 
-    F(k) = ⌊(2²⁴ − 1 − 2·limit) · Φ((k − ½ − mean)/std)⌋ + k + limit,   F(−limit) = 0,   F(limit + 1) = 2²⁴
-    s = ⌊width / 2²⁴⌋;   k is the integer of F(k) ≤ ⌊point/s⌋ < F(k + 1)
+    F(k) = ⌊(2²⁴ − 1 − 2·limit) · (1 + erf((k − ½ − mean)/(std·√2)))/2⌋ + k + limit,  F(−limit) = 0,  F(limit + 1) = 2²⁴
+    s = ⌊width / 2²⁴⌋;   k is the integer of F(k) ≤ ⌊point/s⌋ < F(k + 1);   if ⌊point/s⌋ ≥ 2²⁴ the bytes are wrong
     point ← point − s·F(k);   width ← s·(F(k + 1) − F(k))
     if width < 2³²:   point ← 2³²·point + the next word;   width ← 2³²·width
 
 where point begins as the first two words of 32 bits, big-endian and followed by zeros without end, and
-width as 2⁶⁴ − 1. Of this only Φ is not exact, and `constriction` brings its own, compiled into it.
+width as 2⁶⁴ − 1. All are whole numbers but what is in ⌊…⌋ of F: that is float64, step by step as it
+stands. (A "better" Φ that is not yet 1 at 8.3 std would derail the decoder.) IEEE 754 leaves only erf to
+the implementation, and `constriction` brings its own, compiled into it.
 """
 from bisect import bisect_left
 
@@ -24,7 +26,7 @@ class GaussianRangeCoder:
 
     Integers must lie in [−limit, limit]. Every one of them is given a probability of at least
     2⁻²⁴, so a needlessly wide range costs bits: about 2·limit·1.44·2⁻²⁴ a latent. The methods take
-    the mean of all rows, (d,), or of each, (n, d).
+    means that broadcast to (n, d).
 
     >>> coder = GaussianRangeCoder([0.1, 20.0], limit=100)
     >>> data = coder.encode(np.array([[0, 7], [0, -9], [1, 30]]), mean=[0.0, 3.5])

@@ -7,6 +7,7 @@ and matrix products, and layers keep nothing of a batch, so shards run side by s
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 
@@ -202,6 +203,7 @@ class Progress:
         speed = (done - self.first_epoch * self.images) / (now - self.begun)
         minutes, seconds = divmod(round((self.epochs * self.images - done) / speed), 60)
         loss, rate, distortion = np.mean(history[-100:], axis=0)
-        print(f"epoch {epoch + 1}/{self.epochs} {seen / self.images:4.0%}  {speed:5.0f} images/s  loss {loss:7.2f}  "
-              f"rate {rate:6.2f} bits  distortion {distortion:.4f}  {minutes}:{seconds:02} left",
-              end="\r" if live and not last else "\n", file=sys.stderr, flush=True)
+        with suppress(OSError):                            # a full disk under a log is no reason to stop
+            print(f"epoch {epoch + 1}/{self.epochs} {seen / self.images:4.0%}  {speed:5.0f} images/s  loss {loss:7.2f}  "
+                  f"rate {rate:6.2f} bits  distortion {distortion:.4f}  {minutes}:{seconds:02} left",
+                  end="\r" if live and not last else "\n", file=sys.stderr, flush=True)

@@ -44,6 +44,8 @@ def parse_idx(data, name):
             raise ValueError(f"{name}: expected the magic number 2051 of IDX images, got {magic}")
         if (rows, columns) != (28, 28):
             raise ValueError(f"{name}: expected images of 28×28 pixels, got {rows}×{columns}")
+        if n * 784 > 1032 * len(data):                     # more than gzip can pack into them
+            raise ValueError(f"{name}: expected {n} images, got a file of {len(data)} bytes")
         pixels = file.read(n * 784 + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{name}: damaged gzip data ({error})") from None
