@@ -51,7 +51,8 @@ def tour(args):
 
     print("3. Decode that file in another process, with only the file and the model.", flush=True)
     command = [sys.executable, "-m", "tinycodec", "decompress", model, stream, "-o", decoded_file]
-    child = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)}, stderr=subprocess.PIPE, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    child = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
     if child.returncode:
         raise ValueError(f"decoding: {child.stderr.strip()}")
     decoded = np.load(decoded_file)

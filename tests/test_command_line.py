@@ -144,8 +144,9 @@ def test_help_has_an_example(command, monkeypatch, capfd):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
 def test_output_that_nobody_takes_is_an_error_in_one_line(arguments, output, folder):
     where = {"/dev/full": "> /dev/full", "closed": ">&-", "broken pipe": "| true"}[output]
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {{ sleep 0.2; {sys.executable} -m tinycodec {arguments}; }} {where}"],
-                          capture_output=True, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""})
+    command = f"set -o pipefail; {{ sleep 0.2; {sys.executable} -m tinycodec {arguments}; }} {where}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, cwd=folder,
+                          env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""})
     assert done.returncode == 2 and done.stderr.startswith(b"tinycodec: ") and done.stderr.count(b"\n") == 1
 
 
@@ -156,8 +157,8 @@ def test_closed_input_is_an_error_in_one_line(folder):
 
 
 def test_messages_do_not_get_into_the_data_when_standard_error_is_closed(codec, folder, tmp_path):
-    subprocess.run(["bash", "-c", f"{sys.executable} -m tinycodec decompress model.npz damaged.tnyc --salvage > {tmp_path}/a.npy 2>&-"],
-                   cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    command = f"{sys.executable} -m tinycodec decompress model.npz damaged.tnyc --salvage > {tmp_path}/a.npy 2>&-"
+    subprocess.run(["bash", "-c", command], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert len(read_images(tmp_path / "a.npy")) == 1500
 
 

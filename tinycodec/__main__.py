@@ -1,12 +1,15 @@
 """The command line:    python -m tinycodec train | compress | decompress | info    (each has --help)"""
 import argparse
 import os
+import signal
 import sys
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.parallel
+if __name__ == "__main__":
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)           # Ctrl-C during the imports: no traceback
 
 import numpy as np
 
@@ -184,4 +187,5 @@ def add_training_options(parser, epochs):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, on_interrupt)
     main()

@@ -11,7 +11,7 @@
     22+8·c        the chunks, one after another
 
 Chunk i holds the images 1000·i, 1000·i + 1, …, up to 1,000 of them: their integers k, image by image and
-latent by latent, range-coded as rangecoder.py says with mean −u, the model's σ (prior.sigma in its file,
+latent by latent, range-coded as `GaussianRangeCoder.decode` says, with mean −u, the model's σ (prior.sigma in its file,
 float64, one for each of the d latents) and limit = ⌈min(16 + 16·max σ, 2²⁰)⌉. From k the decoder makes
 ŷ = k + (μ + u) in float32 (μ is prior.mu), and the image g_s(ŷ), see codec.py and images.py. With "round"
 u is 0; with "dither" it is (r >> 40)/2²⁴ − ½, where r are the raw 64-bit outputs of NumPy's PCG64(seed),

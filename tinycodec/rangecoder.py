@@ -2,18 +2,8 @@
 
 Range coding (Martin 1979) narrows an interval of [0, 1) by each symbol's probability; any number
 inside the last interval names the whole message, and −log₂ of its width is the ideal code length.
-`constriction` does the narrowing; this file turns its words into bytes and keeps bad parameters
-away from it. The decoder of an integer k in [−limit, limit] under N(mean, std²) is
-
-    F(k) = ⌊(2²⁴ − 1 − 2·limit) · (1 + erf((k − ½ − mean)/(std·√2)))/2⌋ + k + limit,  F(−limit) = 0,  F(limit + 1) = 2²⁴
-    s = ⌊width / 2²⁴⌋;   k is the integer of F(k) ≤ ⌊point/s⌋ < F(k + 1);   if ⌊point/s⌋ ≥ 2²⁴ the bytes are wrong
-    point ← point − s·F(k);   width ← s·(F(k + 1) − F(k))
-    if width < 2³²:   point ← 2³²·point + the next word;   width ← 2³²·width
-
-where point begins as the first two words of 32 bits, big-endian and followed by zeros without end, and
-width as 2⁶⁴ − 1. All are whole numbers but what is in ⌊…⌋ of F: that is float64, step by step as it
-stands. (A "better" Φ that is not yet 1 at 8.3 std would derail the decoder.) IEEE 754 leaves only erf to
-the implementation, and `constriction` brings its own, compiled into it.
+`constriction` does the narrowing, in 32-bit words; this file turns its words into bytes and keeps
+bad parameters away from it. `GaussianRangeCoder.decode` says what it computes.
 """
 from bisect import bisect_left
 
@@ -70,10 +60,23 @@ class GaussianRangeCoder:
         return _shortest_in_interval(self._encoder(k, mean))
 
     def decode(self, data, n, mean):
-        """Decode n rows, (n, d) int32; `data` counts as followed by zeros without end.
+        """Decode n rows, (n, d) int32.
 
         Wrong bytes mostly decode to wrong integers without a sign: checksums are the container's
         job. Raises ValueError where no encoder can have written them.
+
+        `data` counts as big-endian words of 32 bits, followed by zeros without end. With point = the
+        first two words and width = 2⁶⁴ − 1 to begin with, each integer k is
+
+            F(k) = ⌊(2²⁴ − 1 − 2·limit) · (1 + erf((k − ½ − mean)/(std·√2)))/2⌋ + k + limit,
+                   but F(−limit) = 0 and F(limit + 1) = 2²⁴
+            s = ⌊width/2²⁴⌋;   k is where F(k) ≤ ⌊point/s⌋ < F(k + 1); an error if ⌊point/s⌋ ≥ 2²⁴
+            point ← point − s·F(k);   width ← s·(F(k + 1) − F(k))
+            if width < 2³²:   point ← 2³²·point + the next word;   width ← 2³²·width
+
+        All these are whole numbers, but float64 inside F's ⌊…⌋, operation by operation as it stands: a
+        "better" Φ that is not quite 1 at 8.3 std would derail the decoder. IEEE 754 leaves only erf
+        to the implementation, and `constriction` brings its own, compiled into it.
         """
         words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
         try:
