@@ -122,16 +122,18 @@ def conv_adjoint(y, w, stride, height, width):
     pad = math.ceil(kernel / stride) - 1
     padded = np.zeros((pad + h_out + pad, out_channels, w_out, n), y.dtype)
     padded[pad:pad + h_out] = y
-    s = np.zeros((height, kernel * channels, w_out * n), y.dtype)
+    s = np.empty((height, kernel * channels, w_out * n), y.dtype)
     for f in range(min(stride, height)):
+        rows = s[f::stride]
         first, i = divmod(f + above, stride)                       # tap i of output row `first` sees row f
-        if i < kernel:
-            rows = s[f::stride]
-            taps = w[:, i::stride][:, ::-1]                        # (C_out, T, k, C_in)
-            t = taps.shape[1]
-            taps = taps.transpose(2, 3, 1, 0).reshape(kernel * channels, t * out_channels)
-            seen = row_groups(padded, t, 1)[pad + first - (t - 1):]
-            np.matmul(taps, seen[:len(rows)], out=rows)
+        if i >= kernel:
+            rows[...] = 0
+            continue
+        taps = w[:, i::stride][:, ::-1]                            # (C_out, T, k, C_in)
+        t = taps.shape[1]
+        taps = taps.transpose(2, 3, 1, 0).reshape(kernel * channels, t * out_channels)
+        seen = row_groups(padded, t, 1)[pad + first - (t - 1):]
+        np.matmul(taps, seen[:len(rows)], out=rows)
     return fold(s.reshape(height, kernel * channels, w_out, n), width, kernel, stride)
 
 

@@ -83,16 +83,16 @@ class Adam:
         def update(blocks):
             for name, block in blocks:
                 p, m, v = (a[block] for a in self.state[name])
-                g = shards[0][name].reshape(-1)[block].copy()
-                for shard in shards[1:]:
-                    g += shard[name].reshape(-1)[block]
+                g, *others = (shard[name].reshape(-1)[block] for shard in shards)
+                for other in others:
+                    g = g + other
                 step = g - m
                 step *= 1 - self.BETA1
                 m += step
-                g *= g
-                g -= v
-                g *= 1 - self.BETA2
-                v += g
+                np.multiply(g, g, out=step)
+                step -= v
+                step *= 1 - self.BETA2
+                v += step
                 np.sqrt(v, out=step)
                 step += self.EPSILON
                 np.divide(m, step, out=step)
