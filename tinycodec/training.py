@@ -49,9 +49,8 @@ def loss_and_gradients(codec, x, noise, lmbda, distortion="mae", batch=None, rat
 class Adam:
     """Adam (Kingma & Ba 2015, algorithm 1, with the efficient order of its section 2).
 
-        m ← β₁ m + (1 − β₁) g
-        v ← β₂ v + (1 − β₂) g²
-        p ← p − α √(1 − β₂ᵗ)/(1 − β₁ᵗ) · m/(√v + ε)
+        m ← β₁ m + g,   v ← β₂ v + g²:   the paper's m/(1 − β₁) and v/(1 − β₂), which spares two products
+        p ← p − α' m/(√v + ε'),   α' = α √(1 − β₂ᵗ)/(1 − β₁ᵗ) · (1 − β₁)/√(1 − β₂),   ε' = ε/√(1 − β₂)
 
     All three are done in place on one block after another, each small enough to stay in the cache
     from line to line, and without temporaries: a third of the time of the same lines on 2¹⁴ entries
@@ -77,8 +76,10 @@ class Adam:
     def update(self, shards, learning_rate, on_threads):
         """Change the parameters in place; the gradient is the sum of the dicts `shards`."""
         self.t += 1
-        # A Python float: a NumPy float64 would make the whole product below float64, and slow.
-        alpha = float(learning_rate * np.sqrt(1 - self.BETA2**self.t) / (1 - self.BETA1**self.t))
+        # Python floats: a NumPy float64 would make the whole product below float64, and slow.
+        alpha = float(learning_rate * np.sqrt(1 - self.BETA2**self.t) / (1 - self.BETA1**self.t)
+                      * (1 - self.BETA1) / np.sqrt(1 - self.BETA2))
+        epsilon = float(self.EPSILON / np.sqrt(1 - self.BETA2))
 
         def update(blocks):
             for name, block in blocks:
@@ -86,15 +87,13 @@ class Adam:
                 g, *others = (shard[name].reshape(-1)[block] for shard in shards)
                 for other in others:
                     g = g + other
-                step = g - m
-                step *= 1 - self.BETA1
-                m += step
-                np.multiply(g, g, out=step)
-                step -= v
-                step *= 1 - self.BETA2
+                m *= self.BETA1
+                m += g
+                step = g * g
+                v *= self.BETA2
                 v += step
                 np.sqrt(v, out=step)
-                step += self.EPSILON
+                step += epsilon
                 np.divide(m, step, out=step)
                 step *= alpha * self.speed.get(name, 1)
                 p -= step
