@@ -258,7 +258,8 @@ class LeakyReLU:
 
     def backward(self, dy, x):
         # dy · (slope + (1 − slope)·[x > 0]); arithmetic in place takes a fifth of np.where's time.
-        dx = np.multiply(x > 0, 1 - self.slope, dtype=dy.dtype)
+        dx = (x > 0).astype(dy.dtype)
+        dx *= 1 - self.slope
         dx += self.slope
         dx *= dy
         return dx, {}
