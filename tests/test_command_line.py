@@ -118,6 +118,8 @@ def test_training_writes_a_model_and_leaves_no_checkpoint(mnist, tmp_path):
     ("decompress model.npz digits.tnyc -o text", "text: expected a folder, or a name that ends in .npy"),
     ("compress model.npz digit.png -o ./model.npz", "expected another name for the output"),
     ("decompress model.npz digits.tnyc -o digits.tnyc", "expected another name for the output"),
+    ("compress model.npz pngs -o pngs/0.png", "expected another name for the output"),
+    ("compress model.npz digits.npy --refine -1", "expected refine, a positive integer, got -1"),
     ("train pngs", "expected the name of a file to write, got that of a folder or device"), ("train /dev/null", "got that of a folder"),
     ("train model.npz --epochs 1 --lmbda 1e300", "the loss is "),
     ("info text", "text: not a tinycodec stream"), ("train model.npz --epochs 0", "expected epochs, a positive integer"),

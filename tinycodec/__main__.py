@@ -86,6 +86,7 @@ def decompress(args):
 
 
 def check_output(output, *inputs):
+    inputs = [path for name in inputs for path in (name, *Path(name).glob("*.[pP][nN][gG]"))]        # folders, too
     if output != "-" and os.path.realpath(output) in map(os.path.realpath, inputs):
         raise ValueError(f"{output}: expected another name for the output than for an input")
 
@@ -133,7 +134,7 @@ def info(args):
 
 class Parser(argparse.ArgumentParser):
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message} (--help explains)\n")
+        self.exit(2, f"{self.prog}: {message} (--help explains)".replace("\n", " ") + "\n")
 
     def print_help(self, file=None):
         write_to_stdout(self.format_help())

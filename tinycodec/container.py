@@ -11,8 +11,9 @@
     22+8·c        the chunks, one after another
 
 Chunk i holds the images 1000·i, 1000·i + 1, …, up to 1,000 of them: their integers k, image by image and
-latent by latent, range-coded as `GaussianRangeCoder.decode` says, with mean −u, the model's σ (prior.sigma in its file,
-float64, one for each of the d latents) and limit = ⌈min(16 + 16·max σ, 2²⁰)⌉. From k the decoder makes
+latent by latent, range-coded as `GaussianRangeCoder.decode` says, with mean −u (k is ŷ − μ − u, and ŷ has
+mean μ), the model's σ (prior.sigma in its file, float64, one for each of the d latents) and
+limit = ⌈min(16 + 16·max σ, 2²⁰)⌉. From k the decoder makes
 ŷ = k + (μ + u) in float32 (μ is prior.mu), and the image g_s(ŷ), see codec.py and images.py. With "round"
 u is 0; with "dither" it is (r >> 40)/2²⁴ − ½, where r are the raw 64-bit outputs of NumPy's PCG64(seed),
 one for each latent of each image in the same order; chunk i begins with output 1000·i·d.
@@ -20,7 +21,7 @@ one for each latent of each image in the same order; chunk i begins with output 
 The CRC-32 of chunk i is over the 22 bytes of the header, i as 4 bytes, and the chunk. So a chunk swapped,
 repeated or from another file counts as damaged, and one intact chunk vouches for the header. (A stream of
 no images has no chunks, and no checksum.) One injury loses one chunk: where bytes were lost or added,
-the chunks behind that are where they should be counted from the end of the file. Two injuries of that
+the chunks behind that are where they should be, if one counts from the end of the file. Two injuries of that
 kind may lose the chunks between them, too. A reader refuses other versions and quantizers, and bytes
 behind the last chunk.
 """

@@ -53,7 +53,8 @@ def column_taps(width, kernel, stride):
 def row_groups(a, rows, step):
     """View (H, C, W, N) as overlapping groups of `rows` rows, one every `step` rows.
 
-    Returns (groups, rows·C, W·N), each group a ready matrix: no byte is copied, as `a` is in C order.
+    Returns (groups, rows·C, W·N), each group a ready matrix: no byte is copied, since in C order the C
+    lines of one image row follow right on those of the row above.
 
     >>> a = np.arange(5).reshape(5, 1, 1, 1)                        # five rows of one pixel
     >>> row_groups(a, 3, 2)[..., 0].tolist()
@@ -133,7 +134,7 @@ def conv_adjoint(y, w, stride, height, width):
         taps = w[:, i::stride][:, ::-1]                            # (C_out, T, k, C_in)
         t = taps.shape[1]
         taps = taps.transpose(2, 3, 1, 0).reshape(kernel * channels, t * out_channels)
-        seen = row_groups(padded, t, 1)[pad + first - (t - 1):]
+        seen = row_groups(padded, t, 1)[pad + first - (t - 1):]    # output rows first − (t − 1) … first, and so on down
         np.matmul(taps, seen[:len(rows)], out=rows)
     return fold(s.reshape(height, kernel * channels, w_out, n), width, kernel, stride)
 
