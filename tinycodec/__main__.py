@@ -86,7 +86,7 @@ def decompress(args):
 
 
 def check_output(output, *inputs):
-    inputs = [path for name in inputs for path in (name, *Path(name).glob("*.[pP][nN][gG]"))]        # folders, too
+    inputs = [path for name in inputs for path in (name, *imagefiles.image_files(name))]
     if output != "-" and os.path.realpath(output) in map(os.path.realpath, inputs):
         raise ValueError(f"{output}: expected another name for the output than for an input")
 

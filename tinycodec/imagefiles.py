@@ -13,15 +13,20 @@ from .mnist import encode_idx, parse_idx
 KINDS = "an IDX file (gzipped or not), a .npy file, a PNG file or a folder of PNG files"
 
 
-def read_images(path):
-    """Images in a file or folder -> uint8 (n, 28, 28). Raises OSError, or ValueError that names the file."""
+def image_files(path):
+    """The files that `read_images` reads: `path` itself, or the PNG files in that folder."""
     path = Path(path)
     if not path.is_dir():
-        return parse_images(path.read_bytes(), path)
-    found = sorted(p for p in path.iterdir() if p.suffix.lower() == ".png" and p.is_file() and p.name[0] != ".")
-    if not found:
+        return [path]
+    return sorted(p for p in path.iterdir() if p.suffix.lower() == ".png" and p.is_file() and p.name[0] != ".")
+
+
+def read_images(path):
+    """Images in a file or folder -> uint8 (n, 28, 28). Raises OSError, or ValueError that names the file."""
+    files = image_files(path)
+    if not files:
         raise ValueError(f"{path}: expected PNG files in this folder, got none")
-    return np.concatenate([read_images(p) for p in found])
+    return np.concatenate([parse_images(file.read_bytes(), file) for file in files])
 
 
 def parse_images(data, name):
