@@ -58,12 +58,12 @@ GOOD = idx(np.zeros((3, 28, 28), np.uint8))
 
 @pytest.mark.parametrize("data, message", [
     (b"", "header of 16 bytes, got a file of 0"), (GOOD[:100], "3 images in 2368 bytes, got 100"),
-    (GOOD + b"\0", "3 images in 2368 bytes, got more"),
+    (GOOD + b"\0", "3 images in 2368 bytes, got 2369"),
     (idx(np.zeros((3, 28, 28), np.uint8), 2049), "magic number 2051 of IDX images, got 2049"),
     (idx(np.zeros((3, 32, 32), np.uint8)), "28×28 pixels, got 32×32"),
     (gzip.compress(GOOD)[:-20], "damaged gzip"), (gzip.compress(GOOD)[:30] + b"junk" * 9, "damaged gzip"),
     (b"\x1f\x8bjunk", "damaged gzip"),
-    (gzip.compress(struct.pack(">4I", 2051, 2**32 - 1, 28, 28)), "expected 4294967295 images, got a file of")])
+    (gzip.compress(struct.pack(">4I", 2051, 2**32 - 1, 28, 28)), "expected 4294967295 images in 3367254359296 bytes, got 16")])
 def test_a_damaged_file_is_named(data, message, folder):
     path = folder / "train-images-idx3-ubyte"
     path.write_bytes(data)

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 
 from .codec import Codec
-from .files import open_archive, read_array, read_npy
+from .files import open_archive, read_array
 
 
 class Checkpoint:
@@ -17,14 +17,13 @@ class Checkpoint:
     """
 
     def __init__(self, path, codec, images, **settings):
-        self.path = path
         settings["images"] = f"{len(images)}, CRC-32 {zlib.crc32(images.tobytes()):08x}"
         weights = b"".join(p.tobytes() for p in codec.params.values())
         settings["initial weights"] = f"{len(weights)} bytes, CRC-32 {zlib.crc32(weights):08x}"
-        self.settings = json.loads(json.dumps(settings, default=float))     # NumPy's numbers become Python's
+        self.path, self.settings = path, json.loads(json.dumps(settings, default=float))     # NumPy's numbers -> Python's
 
     def save(self, codec, adam, rng, history):
-        state = json.dumps({"settings": self.settings, "steps": len(history), "rng": rng.bit_generator.state})
+        state = json.dumps({"settings": self.settings, "rng": rng.bit_generator.state})
         codec.save(self.path, training=np.array(state), history=np.reshape(history, (-1, 3)), **adam.arrays())
 
     def restore(self, codec, adam, rng):
@@ -35,14 +34,10 @@ class Checkpoint:
         if not os.path.exists(self.path):
             return []
         with open_archive(self.path, "the checkpoint of this training; go on with that, or delete it") as archive:
-            with archive.open("training.npy") as file:
-                state = json.loads(str(read_npy(file, _short_text)))
-            if not state["steps"]:
-                return []
+            state, history = json.loads(str(read_array(archive, "training"))), read_array(archive, "history")
             for name, value in self.settings.items():
                 if state["settings"][name] != value:
                     raise ValueError(f"its {name}: {state['settings'][name]}, here: {value}")
-            history = read_array(archive, "history", np.broadcast_to(0.0, (state["steps"], 3)))
             for name, a in adam.arrays().items():
                 a[...] = read_array(archive, name, a)
             rng.bit_generator.state = state["rng"]
@@ -50,8 +45,3 @@ class Checkpoint:
             codec.params[name][...] = p
         adam.t = len(history)                              # a step is counted once in each
         return [tuple(row) for row in history]
-
-
-def _short_text(dtype, shape):
-    if dtype.kind != "U" or shape != () or dtype.itemsize > 2**16:
-        raise ValueError(f"expected a short text, got {dtype} {shape}")

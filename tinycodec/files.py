@@ -1,23 +1,31 @@
 """Files: a crash never leaves half of one, and a bad one is an error before it can do harm."""
 import io
-import math
 import os
 import shutil
 import zipfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
+
+def read_file(path):
+    """-> bytes of a file; of standard input, if `path` is "-"."""
+    with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
+        return file.read()
 
 
 def write_file(path, data):
-    """Write bytes. Whatever happens, a file `path` then holds all of them, or what it held before."""
-    path = Path(path)
-    if path.exists() and not path.is_file():               # a pipe or a device: there is nothing to replace
-        with open(path, "wb") as file:
+    """Write bytes. Whatever happens, a file `path` then holds all of them, or what it held before.
+
+    "-" is standard output. (Not sys.stdout, which would try again at exit to write what a closed pipe or
+    a full disk refused.)
+    """
+    stdout, target = path == "-", Path(os.path.realpath(path))         # a link stays a link
+    if stdout and os.isatty(1) and b"\0" in data:
+        raise ValueError("expected -o, a pipe or a redirection, got a terminal to write binary data to")
+    if stdout or target.exists() and not target.is_file():             # a pipe or a device: there is nothing to replace
+        with open(1 if stdout else target, "wb", closefd=not stdout) as file:
             file.write(data)
         return
-    target = Path(os.path.realpath(path))                  # a link stays a link
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
@@ -27,29 +35,10 @@ def write_file(path, data):
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, target)
-    except BaseException as error:
-        with suppress(OSError):
-            partial.unlink()
-        if isinstance(error, OSError):                     # which would name the partial file, or none
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
-
-
-def read_npy(file, accept):
-    """Read an array in NumPy's .npy format, without pickled objects.
-
-    `accept(dtype, shape)` raises an error unless they are as expected: a header may claim any size, and
-    so much is read only after that.
-    """
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError("expected version 1.0 of the .npy format")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-    accept(dtype, shape)
-    size = math.prod(shape) * dtype.itemsize
-    data = file.read(size + 1)
-    if len(data) != size:
-        raise ValueError(f"expected {size} bytes of {dtype} {shape}, got {'more' if len(data) > size else len(data)}")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
+    except OSError as error:                               # which would name the partial file, or none
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -63,14 +52,14 @@ def open_archive(path, what):
         raise ValueError(f"{path}: not {what} ({error})") from None
 
 
-def read_array(archive, name, like):
-    """Read an array of a .npz file, an open ZipFile: of the dtype and shape of `like`, and finite."""
-    def accept(dtype, shape):
-        if (dtype, shape) != (like.dtype, like.shape):
-            raise ValueError(f"expected {name} to be {like.dtype} {like.shape}, got {dtype} {shape}")
-
-    with archive.open(f"{name}.npy") as file:
-        a = read_npy(file, accept)
-    if not np.isfinite(a).all():
-        raise ValueError(f"expected {name} to be finite")
+def read_array(archive, name, like=None):
+    """Read an array of an open .npz file; if `like` is given, one of its dtype and shape, and finite."""
+    import numpy as np                                     # here: `python -m tinycodec --help` does without
+    member = archive.getinfo(f"{name}.npy")
+    if like is not None and member.file_size > like.nbytes + 2**16:      # before it is unpacked: zip bombs
+        raise ValueError(f"expected {name} in about {like.nbytes} bytes, got {member.file_size}")
+    # Read to its end, and so checked by the archive's CRC-32.
+    a = np.lib.format.read_array(io.BytesIO(archive.read(member)), allow_pickle=False)
+    if like is not None and ((a.dtype, a.shape) != (like.dtype, like.shape) or not np.isfinite(a).all()):
+        raise ValueError(f"expected {name} to be finite {like.dtype} {like.shape}, got {a.dtype} {a.shape}")
     return a

@@ -7,7 +7,6 @@ and matrix products, and layers keep nothing of a batch, so shards run side by s
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import numpy as np
 
@@ -110,8 +109,8 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     (x − x̂)² ("mse"). `learning_rate` is where Adam begins; it falls to 0 on a cosine. `seed` decides
     the order of the images and the noise. `threads` shards of a batch are worked on at once, which
     changes how sums are rounded; more than one wants a matrix library of one thread (see
-    tinycodec.parallel, also for the default). `checkpoint` is a file written at the start and after
-    every epoch; if it exists already, training goes on from there, to the same bits as in one go, given
+    tinycodec.parallel, also for the default). `checkpoint` is a file written after every epoch;
+    if it exists already, training goes on from there, to the same bits as in one go, given
     the same arguments and a codec as it was at the start. It is the caller's to delete in the end.
 
     Returns the history, a dict of float arrays with one entry per step: "loss", "rate" and
@@ -143,8 +142,6 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
         saved = Checkpoint(checkpoint, codec, images, lmbda=lmbda, epochs=epochs, batch=batch,
                            learning_rate=learning_rate, distortion=distortion, seed=seed)
         history = saved.restore(codec, adam, rng)
-        if not history:                        # a folder that cannot be written to is known before the first epoch
-            saved.save(codec, adam, rng, history)
     first_epoch = len(history) // steps_an_epoch
     report = Progress(first_epoch, epochs, len(images)) if progress else None
 
@@ -202,7 +199,6 @@ class Progress:
         speed = (done - self.first_epoch * self.images) / (now - self.begun)
         minutes, seconds = divmod(round((self.epochs * self.images - done) / speed), 60)
         loss, rate, distortion = np.mean(history[-100:], axis=0)
-        with suppress(OSError):                            # a full disk under a log is no reason to stop
-            print(f"epoch {epoch + 1}/{self.epochs} {seen / self.images:4.0%}  {speed:5.0f} images/s  loss {loss:7.2f}  "
-                  f"rate {rate:6.2f} bits  distortion {distortion:.4f}  {minutes}:{seconds:02} left",
-                  end="\r" if live and not last else "\n", file=sys.stderr, flush=True)
+        print(f"epoch {epoch + 1}/{self.epochs} {seen / self.images:4.0%}  {speed:5.0f} images/s  loss {loss:7.2f}  "
+              f"rate {rate:6.2f} bits  distortion {distortion:.4f}  {minutes}:{seconds:02} left",
+              end="\r" if live and not last else "\n", file=sys.stderr, flush=True)
