@@ -56,7 +56,7 @@ def damaged_stream(data, rng):
     if kind == "bytes":
         return damaged_bytes(data, rng)
     stream = container.unpack(data)
-    chunks = list(stream.chunks)
+    chunks = [chunk for _, chunk in stream.chunks]
     begin, size = container.HEADER.size, container.ENTRY.size
     table = [data[begin + size * i:begin + size * (i + 1)] for i in range(len(chunks))]
     header = list(container.HEADER.unpack_from(data))

@@ -18,7 +18,7 @@ def components(mnist):
 @pytest.mark.parametrize("n", [0, 1, 300])
 def test_klt_codec_round_trips_through_bytes(n, components, mnist):
     codec, images = KLT(components, 2.0), mnist[1][:n]
-    decoded = codec.decompress(codec.compress(images))
+    decoded = codec.decompress(codec.compress(images), n)
     assert decoded.shape == (n, 28, 28) and decoded.dtype == np.uint8
     k = np.rint((images.reshape(n, 784) / 255 - codec.mean) @ codec.basis / codec.step)
     expected = 255 * (codec.mean + codec.step * k @ codec.basis.T)
@@ -29,13 +29,8 @@ def test_smaller_steps_of_the_klt_cost_more_and_give_more(components, mnist):
     images = mnist[1][:300]
     streams = {step: KLT(components, step).compress(images) for step in (4, 2, 1)}
     assert sorted(streams, key=lambda step: len(streams[step])) == [4, 2, 1]
-    quality = [psnr(images, KLT(components, step).decompress(data)).mean() for step, data in streams.items()]
+    quality = [psnr(images, KLT(components, step).decompress(data, 300)).mean() for step, data in streams.items()]
     assert quality == sorted(quality)
-
-
-def test_a_klt_stream_of_another_step_is_refused(components, mnist):
-    with pytest.raises(ValueError, match="written with model"):
-        KLT(components, 2.0).decompress(KLT(components, 1.0).compress(mnist[1][:3]))
 
 
 def test_principal_components_are_orthonormal(components):

@@ -133,11 +133,7 @@ class Codec:
         Raises ValueError if they were written with another model, or were truncated or altered; it then
         names the damaged chunks and the images in them.
         """
-        return self.synthesis(self.decode_latents(data))
-
-    def decode_latents(self, data):
-        """Bytes from `compress` -> the latents ŷ in them, float32 (n, latent_dims). Raises as above."""
-        return self._latents(container.unpack(data, self.fingerprint()))
+        return self.synthesis(self.decode_latents(container.unpack(data, self.fingerprint())))
 
     def salvage(self, data):
         """What is left of damaged bytes from `compress` -> (images, lost).
@@ -146,15 +142,16 @@ class Codec:
         indices. Raises ValueError if nothing is left.
         """
         stream = container.unpack(data, self.fingerprint(), salvage=True)
-        images = self.synthesis(self._latents(stream))
-        lost = [i for part in stream.lost.values() for i in range(part.start, part.stop)]
+        images = self.synthesis(self.decode_latents(stream))
+        lost = [i for part, chunk in stream.chunks if chunk is None for i in range(part.start, part.stop)]
         images[lost] = 0
         return images, lost
 
-    def _latents(self, stream):
+    def decode_latents(self, stream):
+        """A container.Stream -> the latents ŷ in it, float32 (n, latent_dims); of lost images, the mode."""
         coder, u = self.range_coder(), self._dither(stream.quantizer, stream.seed, stream.n)
         k = np.zeros(u.shape, np.int32)
-        for part, chunk in zip(container.chunk_slices(stream.n), stream.chunks):
+        for part, chunk in stream.chunks:
             if chunk is not None:
                 k[part] = coder.decode(chunk, part.stop - part.start, -u[part])
         return self.dequantise(k, u)

@@ -18,11 +18,10 @@ limit = ⌈min(16 + 16·max σ, 2²⁰)⌉. From k the decoder makes
 u is 0; with "dither" it is (r >> 40)/2²⁴ − ½, where r are the raw 64-bit outputs of NumPy's PCG64(seed),
 one for each latent of each image in the same order; chunk i begins with output 1000·i·d.
 
-The CRC-32 of chunk i is over the 22 bytes of the header, i as 4 bytes, and the chunk. So a chunk swapped,
-repeated or from another file counts as damaged, and one intact chunk vouches for the header. (A stream of
-no images has no chunks, and no checksum.) One injury loses one chunk: where bytes were lost or added,
-the chunks behind that are where they should be, if one counts from the end of the file. Two injuries of that
-kind may lose the chunks between them, too. A reader refuses other versions and quantizers, and bytes
+The CRC-32 of chunk i is over the header, i as 4 bytes, and the chunk. So a chunk swapped, repeated or from
+another file counts as damaged, and one intact chunk vouches for the header. (A stream of no images has no
+checksum.) One injury loses one chunk: where bytes were lost or added, the chunks behind that are where they
+should be, if one counts from the end of the file. A reader refuses other versions and quantizers, and bytes
 behind the last chunk.
 """
 import struct
@@ -39,8 +38,7 @@ class Stream(NamedTuple):
     seed: int
     n: int
     fingerprint: bytes
-    chunks: list                # of bytes, or None where damaged
-    lost: dict                  # slice of images by number of damaged chunk
+    chunks: list                # of (slice of the images, bytes, or None where damaged)
     damage: str                 # all of it in words, or ""
 
 
@@ -59,13 +57,10 @@ def pack(quantizer, seed, n, fingerprint, chunks):
 def unpack(data, fingerprint=None, salvage=False):
     """Bytes -> Stream. Raises ValueError that says what is wrong with them; `salvage` forgives damage that
     leaves at least one chunk. `fingerprint`, if given, is that of the model that is to decode them."""
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise TypeError(f"expected bytes, got {type(data).__name__}")
-    data = bytes(data)
-    if not data.startswith(MAGIC):
-        raise ValueError(f"not a tinycodec stream: expected it to begin with {MAGIC}, got {data[:4]}")
-    if len(data) < HEADER.size:
-        raise ValueError(f"truncated stream: expected a header of {HEADER.size} bytes, got {len(data)}")
+    data = bytes(memoryview(data))             # or TypeError
+    if not data.startswith(MAGIC) or len(data) < HEADER.size:
+        raise ValueError(f"not a tinycodec stream: expected {MAGIC} and {HEADER.size - 4} bytes more, "
+                         f"got {data[:4]} and {len(data[4:])}")
     header = data[:HEADER.size]
     _, version, quantizer, seed, n, written_with = HEADER.unpack(header)
     if version != VERSION:
@@ -80,24 +75,19 @@ def unpack(data, fingerprint=None, salvage=False):
     surplus = len(data) - begin - sum(length for length, _ in table)
 
     chunks = []
-    for i, (length, checksum) in enumerate(table):
+    for i, (part, (length, checksum)) in enumerate(zip(chunk_slices(n), table)):
         places = (data[start:start + length] for start in (begin, begin + surplus) if 0 <= start <= len(data) - length)
-        chunks.append(next((chunk for chunk in places if _checksum(header, i, chunk) == checksum), None))
+        chunks.append((part, next((chunk for chunk in places if _checksum(header, i, chunk) == checksum), None)))
         begin += length
-    lost = {i: part for i, part in enumerate(chunk_slices(n)) if chunks[i] is None}
-    damage = ""
-    if n and len(lost) == len(chunks):
-        damage = f"none of its {len(chunks)} checksums matches"
-    elif lost:
-        words = [f"chunk {i} (images {part.start} to {part.stop - 1})" for i, part in list(lost.items())[:10]]
-        damage = f"damaged are {', '.join(words)}{f' and {len(lost) - 10} more' * (len(lost) > 10)} of {n}"
-    elif surplus:
-        damage = f"expected {len(data) - surplus} bytes, got {len(data)}"
+    lost = [f"{i} (images {part.start} to {part.stop - 1})" for i, (part, chunk) in enumerate(chunks) if chunk is None]
+    damage = f"expected {len(data) - surplus} bytes, got {len(data)}" if surplus else ""
+    if lost:
+        damage = f"damaged are {len(lost)} of {len(chunks)} chunks: {', '.join(lost[:10])}{' …' * (len(lost) > 10)}"
     if damage and (not salvage or len(lost) == len(chunks)):
         raise ValueError(f"truncated or altered stream: {damage}")
     if fingerprint not in (None, written_with):
         raise ValueError(f"stream written with model {written_with.hex()}, this is model {fingerprint.hex()}")
-    return Stream(QUANTIZERS[quantizer], seed, n, written_with, chunks, lost, damage)
+    return Stream(QUANTIZERS[quantizer], seed, n, written_with, chunks, damage)
 
 
 def _checksum(header, i, chunk):

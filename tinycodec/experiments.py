@@ -18,7 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.paralle
 import numpy as np
 
 import tinycodec as tc
-from tinycodec import figures
+from tinycodec import container, figures
 from tinycodec.baselines import KLT, principal_components, through_pillow
 from tinycodec.files import write_file
 from tinycodec.images import mosaic, tiles
@@ -50,7 +50,7 @@ def run(out, lmbda, latent_dims, epochs):
         codec.save(model)
 
     def measure(data):
-        y_hat = codec.decode_latents(data)
+        y_hat = codec.decode_latents(container.unpack(data))
         decoded = codec.synthesis(y_hat)
         return {"bits_ideal": codec.bits(y_hat).sum() / len(images), "bits_file": 8 * len(data) / len(images),
                 "mae": mean_absolute_error(images, decoded), "psnr": psnr(images, decoded).mean()}, y_hat
@@ -120,7 +120,7 @@ def baselines(out):
     for step in np.geomspace(7, 0.4, 12):
         codec = KLT(components, step)
         data = codec.compress(images)
-        curves["KLT (linear)"].append(point(len(data), codec.decompress(data)))
+        curves["KLT (linear)"].append(point(len(data), codec.decompress(data, len(images))))
     for kind in "JPEG", "WebP":
         whole, single = curves[f"{kind}, mosaic"], curves[f"{kind}, single digits"] = [], []
         for quality in (1, 5, 10, 20, 40, 60, 80):
