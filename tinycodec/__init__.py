@@ -1,7 +1,8 @@
 """tinycodec: a learned image codec from scratch in NumPy."""
 from importlib import import_module
 
-HOMES = {"Codec": "codec", "check_gradients": "gradcheck", "load_mnist": "mnist", "train": "training"}
+HOMES = {"Codec": "codec", "check_gradients": "gradcheck", "load_mnist": "mnist", "read_images": "imagefiles",
+         "train": "training", "write_images": "imagefiles"}
 __all__ = list(HOMES)
 
 
