@@ -88,10 +88,19 @@ def test_adam_is_algorithm_1_of_the_paper(rng):
         shards = rng.normal(size=(2, *p.shape))
         adam.update([{"p": g} for g in shards], 0.01, lambda function, items: [function(i) for i in items])
         g = shards.sum(axis=0)
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g**2
         # The paper's ε after its reordering: ε̂ = ε √(1 − β₂ᵗ).
-        expected -= 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-7 / np.sqrt(1 - 0.999**t))
+        expected -= 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.99**t)) + 1e-7 / np.sqrt(1 - 0.99**t))
         np.testing.assert_allclose(p, expected, rtol=1e-12)
+
+
+def test_a_large_gradient_after_a_calm_moves_adam_by_one_learning_rate():
+    p = np.zeros(1)
+    adam = Adam({"p": p})
+    for g in [1e-6] * 500 + [1.0]:
+        before = p.copy()
+        adam.update([{"p": np.full(1, g)}], 0.001, lambda function, items: [function(i) for i in items])
+    np.testing.assert_allclose(before - p, 0.001, rtol=0.01)
 
 
 def test_adam_moves_a_parameter_by_its_own_multiple_of_the_learning_rate():

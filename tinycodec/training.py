@@ -54,8 +54,12 @@ class Adam:
     All three are done in place on one block after another, each small enough to stay in the cache
     from line to line, and without temporaries: a third of the time of the same lines on 2¹⁴ entries
     with temporaries. Still smaller blocks are slower, since threads queue for the interpreter lock.
+
+    The usual β₂ is 0.999. With it, the first large gradient after a calm moves every entry by (1 − β₁)/√(1 − β₂)
+    = 3.2 learning rates, and with lmbda 100 that wakes latents that had rightly fallen silent, at 6 times their
+    worth in bits: the loss is 17.4. With 0.99 it is one learning rate, and 12.6; larger lmbda do not mind.
     """
-    BETA1, BETA2, EPSILON, BLOCK = 0.9, 0.999, 1e-7, 2**17           # ε is TensorFlow's
+    BETA1, BETA2, EPSILON, BLOCK = 0.9, 0.99, 1e-7, 2**17            # ε is TensorFlow's
 
     def __init__(self, params, speed=None):
         """`params` are arrays by name; `speed` gives some of them a multiple of the learning rate."""
