@@ -64,10 +64,17 @@ def test_it_works_in_a_pipe(codec, folder, tmp_path):
 def test_salvage_says_what_is_lost(codec, folder, tmp_path):
     done = tinycodec("decompress", folder / "model.npz", folder / "damaged.tnyc", "--salvage", "-o", tmp_path / "decoded.npy")
     assert done.returncode == 2
-    assert done.stderr.decode() == ("tinycodec: 1000 of 1500 images are lost, and black in the output: "
+    assert done.stderr.decode() == (f"tinycodec: {folder / 'damaged.tnyc'}: 1000 of 1500 images are lost, and black in the output: "
                                     "damaged are 1 of 2 chunks: 0 (images 0 to 999)\n")
     np.testing.assert_array_equal(np.load(tmp_path / "decoded.npy")[1000:],
                                   codec.decompress((folder / "digits.tnyc").read_bytes())[1000:])
+
+
+def test_salvage_is_not_silent_about_bytes_that_do_not_belong_there(folder, tmp_path):
+    stream = (folder / "digits.tnyc").read_bytes()
+    done = tinycodec("decompress", folder / "model.npz", "-", "--salvage", "-o", tmp_path / "decoded.npy", input=2 * stream)
+    assert done.returncode == 2 and len(read_images(tmp_path / "decoded.npy")) == 1500
+    assert f"0 of 1500 images are lost, and black in the output: expected {len(stream)} bytes" in done.stderr.decode()
 
 
 def test_info_explains_streams_and_which_model_they_need(codec, folder):
@@ -100,12 +107,13 @@ def test_training_writes_a_model_and_leaves_no_checkpoint(mnist, tmp_path):
     ("compress model.npz missing.npy", "No such file"), ("compress text digits.npy", "text: not a model"),
     ("compress model.npz text", "text: expected an IDX file"), 
     ("compress model.npz digits.npy -o missing/stream", "No such file"), ("compress model.npz digits.npy -o pngs", "Is a directory"),
-    ("decompress model.npz text", "not a tinycodec stream"), ("decompress model.npz damaged.tnyc", "damaged are 1 of 2 chunks: 0 (images 0 to 999)"),
+    ("decompress model.npz text", "text: not a tinycodec stream"), ("decompress model.npz damaged.tnyc", "damaged are 1 of 2 chunks: 0 (images 0 to 999)"),
     ("decompress other.npz digits.tnyc", "written with model"), ("decompress model.npz digits.tnyc -o digit.png", "for one image, .png, to write 1500 images to"),
     ("decompress model.npz digits.tnyc -o pngs", "expected an empty folder"), ("decompress model.npz digits.tnyc -o out.jpg", "out.jpg: expected a folder, or a name that ends in .npy"),
     ("decompress model.npz digits.tnyc -o text", "text: expected a folder, or a name that ends in .npy"),
-    ("compress model.npz digit.png -o ./model.npz", "expected a new name or a stream to replace"),
-    ("compress model.npz pngs -o pngs/0.png", "expected a new name or a stream to replace"),
+    ("compress model.npz digit.png -o ./model.npz", "model.npz: expected a new name, or a file to replace that begins with b'tn'"),
+    ("compress model.npz pngs -o pngs/0.png", "0.png: expected a new name"), ("compress model.npz text -o out", "text: expected an IDX"),
+    ("decompress model.npz digits.tnyc -o /dev/null", "/dev/null: expected a folder"), ("train digits.npy", "digits.npy: expected a new name"),
     ("decompress model.npz digits.tnyc -o digits.tnyc", "digits.tnyc: expected a folder, or a name that ends in"),
     ("train pngs", "expected the name of a file, in a folder that can be written to"), ("train missing/model.npz", "in a folder that can"),
     ("train model.npz --epochs 1 --lmbda 1e300", "the loss is "),
@@ -164,4 +172,4 @@ def test_weights_that_overflow_are_an_error_in_one_line(codec, folder, tmp_path)
     stream = tinycodec("compress", tmp_path / "large.npz", folder / "digit.png")
     done = tinycodec("decompress", tmp_path / "large.npz", input=stream.stdout)
     assert done.returncode == 2 and done.stdout == b""
-    assert done.stderr == b"tinycodec: expected finite pixels, got others: the model's weights are too large\n"
+    assert done.stderr == b"tinycodec: -: expected finite pixels, got others: the model's weights are too large\n"

@@ -92,7 +92,7 @@ def test_of_many_damaged_chunks_ten_are_named():
     chunks = [bytes([i]) for i in range(50)]
     data = container.pack("round", 0, 50_000, FINGERPRINT, chunks)
     damage = container.unpack(data[:-50] + bytes(50), salvage=True).damage         # only the first is a zero
-    assert damage.startswith("damaged are 49 of 50 chunks: 1 (images 1000 to 1999), 2 ") and damage.endswith("10 (images 10000 to 10999) …")
+    assert damage.startswith("damaged are 49 of 50 chunks: 1 (images 1000 to 1999), 2 ") and damage.endswith("10 (images 10000 to 10999) and more")
 
 
 @pytest.mark.parametrize("data, message", [

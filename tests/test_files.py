@@ -17,17 +17,17 @@ def test_a_failed_write_leaves_the_previous_file_and_nothing_else(error, tmp_pat
 
     monkeypatch.setattr(os, "fsync", fail)
     path = tmp_path / "file"
-    path.write_bytes(b"previous")
+    path.write_bytes(b"a previous")
     with pytest.raises(error):
-        write_file(path, b"new")
-    assert path.read_bytes() == b"previous" and list(tmp_path.iterdir()) == [path]
+        write_file(path, b"a new one")
+    assert path.read_bytes() == b"a previous" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_link_stays_a_link(tmp_path):
-    (tmp_path / "target").write_bytes(b"old")
+    (tmp_path / "target").write_bytes(b"an old one")
     (tmp_path / "link").symlink_to("target")
-    write_file(tmp_path / "link", b"new")
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_bytes() == b"new"
+    write_file(tmp_path / "link", b"another")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_bytes() == b"another"
 
 
 def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
@@ -40,6 +40,13 @@ def test_a_replaced_file_keeps_its_permissions(tmp_path):
     (tmp_path / "private").touch(mode=0o600)
     write_file(tmp_path / "private", b"data")
     assert stat.S_IMODE(os.stat(tmp_path / "private").st_mode) == 0o600
+
+
+def test_a_file_of_another_kind_is_not_replaced(tmp_path):
+    (tmp_path / "digits.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(ValueError, match=r"digits.npy: expected a new name, or a file to replace that begins with b'PK', got one of another kind"):
+        write_file(tmp_path / "digits.npy", b"PK\3\4")
+    assert (tmp_path / "digits.npy").read_bytes() == b"\x93NUMPY"
 
 
 def test_a_folder_that_is_missing_is_an_error_that_names_the_file(tmp_path):

@@ -2,6 +2,7 @@ import gzip
 import io
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -83,6 +84,7 @@ HEADER = npy(np.zeros((3, 28, 28), np.uint8))[:128]
     (png(GREY)[:40] + b"junk" + png(GREY)[44:], "not readable as images"), (b"\x89PNG", "not readable as images"),
     (npy(np.zeros((2, 28, 28))), "uint8 .n, 28, 28., got float64"), (npy(GREY), r"got uint8 \(28, 28\)"),
     (npy(np.zeros((2, 28, 28), np.uint8))[:-1], "expected 1568 bytes got 1567"),
+    (npy(np.zeros((2, 28, 28), np.uint8)) + b"\0", "expected 1568 bytes of images, got more"),
     (b"\x93NUMPY junk", "a: "),
     (HEADER.replace(b"(3, 28", b"(-1, 28"), "a: "), (gzip.compress(encode_idx(GREY[None]))[:-9], "damaged gzip"),
     (encode_idx(GREY[None])[:-1], "1 images in 800 bytes, got 799")])
@@ -90,6 +92,15 @@ def test_a_wrong_file_is_an_error_that_names_it(data, message):
     with pytest.raises(ValueError, match=message) as error:
         parse_images(data, "a")
     assert str(error.value).startswith("a: ") and "\n" not in str(error.value)
+
+
+def test_every_flipped_bit_of_a_png_is_an_error_or_leaves_the_pixels(images):
+    data = png(images[0])
+    for i in range(0, 8 * len(data), 7):
+        flipped = bytearray(data)
+        flipped[i // 8] ^= 1 << i % 8
+        with suppress(ValueError):
+            np.testing.assert_array_equal(parse_images(bytes(flipped), "a.png"), images[:1])
 
 
 def test_pickled_objects_are_refused():

@@ -116,6 +116,12 @@ def train_a_little(mnist, seed=0, **options):
     return codec, history
 
 
+def test_a_single_step_trains(mnist):
+    codec = tc.Codec(latent_dims=2)
+    tc.train(codec, mnist[0][:100], lmbda=1000, epochs=1, progress=False)
+    assert all((p != q).any() for p, q in zip(codec.params.values(), tc.Codec(latent_dims=2).params.values()))
+
+
 def test_training_lowers_the_loss(mnist):
     codec = tc.Codec(latent_dims=10)
     history = tc.train(codec, mnist[0][:2000], lmbda=1000, epochs=4, progress=False)

@@ -10,7 +10,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.paralle
 
 import tinycodec as tc                                   # imports the rest, and NumPy, at its first use
 from tinycodec import container
-from tinycodec.files import read_file, write_file
+from tinycodec.files import expect_kind, read_file, write_file
 
 
 def main():
@@ -29,7 +29,7 @@ def errors_in_one_line(program):
     except KeyboardInterrupt as interrupt:
         print(": ".join([program, "interrupted", *interrupt.args]), file=sys.stderr)
         sys.exit(130)
-    except (OSError, ValueError, FloatingPointError, MemoryError) as error:
+    except (OSError, ValueError, FloatingPointError, MemoryError, ImportError) as error:
         print(f"{program}:", str(error).replace("\n", " ") or type(error).__name__, file=sys.stderr)
         sys.exit(2)
 
@@ -39,6 +39,7 @@ def train(args):
     path, checkpoint = Path(args.model), Path(f"{args.model}.checkpoint")
     if path.is_dir() or not os.access(path.parent, os.W_OK):               # better known now than in the end
         raise ValueError(f"{path}: expected the name of a file, in a folder that can be written to")
+    expect_kind(path, b"PK")
     train_images, _ = tc.load_mnist(args.data)
     codec = tc.Codec(args.latent_dims, args.seed)
     try:
@@ -52,19 +53,18 @@ def train(args):
 
 def compress(args):
     """Compress images into a stream."""
-    if Path(args.output).is_file() and read_file(args.output)[:4] not in (b"", container.MAGIC):
-        raise ValueError(f"{args.output}: expected a new name or a stream to replace, got a file of another kind")
     write_file(args.output, tc.Codec.load(args.model).compress(tc.read_images(*args.input)))
 
 
 def decompress(args):
     """Decompress a stream."""
     codec, data = tc.Codec.load(args.model), read_file(args.stream)
-    images, lost = codec.salvage(data) if args.salvage else (codec.decompress(data), [])
+    with errors_in_one_line(f"tinycodec: {args.stream}"):
+        images, lost = codec.salvage(data) if args.salvage else (codec.decompress(data), [])
+        damage = container.unpack(data, salvage=True).damage
     tc.write_images(args.output, images)
-    if lost:
-        raise ValueError(f"{len(lost)} of {len(images)} images are lost, and black in the output: "
-                         + container.unpack(data, salvage=True).damage)
+    if damage:
+        raise ValueError(f"{args.stream}: {len(lost)} of {len(images)} images are lost, and black in the output: {damage}")
 
 
 def info(args):

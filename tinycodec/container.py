@@ -20,9 +20,9 @@ one for each latent of each image in the same order; chunk i begins with output 
 
 The CRC-32 of chunk i is over the header, i as 4 bytes, and the chunk. So a chunk swapped, repeated or from
 another file counts as damaged, and one intact chunk vouches for the header. (A stream of no images has no
-checksum.) One injury loses one chunk: where bytes were lost or added, the chunks behind that are where they
-should be, if one counts from the end of the file. A reader refuses other versions and quantizers, and bytes
-behind the last chunk.
+checksum.) One injury behind the table loses one chunk: where bytes were lost or added, the chunks behind that
+are where they should be, if one counts from the end of the file. A reader refuses other versions and
+quantizers, and bytes behind the last chunk.
 """
 import struct
 import zlib
@@ -82,7 +82,7 @@ def unpack(data, fingerprint=None, salvage=False):
     lost = [f"{i} (images {part.start} to {part.stop - 1})" for i, (part, chunk) in enumerate(chunks) if chunk is None]
     damage = f"expected {len(data) - surplus} bytes, got {len(data)}" if surplus else ""
     if lost:
-        damage = f"damaged are {len(lost)} of {len(chunks)} chunks: {', '.join(lost[:10])}{' …' * (len(lost) > 10)}"
+        damage = f"damaged are {len(lost)} of {len(chunks)} chunks: {', '.join(lost[:10])}{' and more' * (len(lost) > 10)}"
     if damage and (not salvage or len(lost) == len(chunks)):
         raise ValueError(f"truncated or altered stream: {damage}")
     if fingerprint not in (None, written_with):

@@ -3,7 +3,7 @@ import io
 import os
 import shutil
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -11,6 +11,12 @@ def read_file(path):
     """-> bytes of a file; of standard input, if `path` is "-"."""
     with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
         return file.read()
+
+
+def expect_kind(path, begin):
+    """Raise ValueError if `path` is a file of another kind, with other bytes than these two at its beginning."""
+    if os.path.isfile(path) and read_file(path)[:2] not in (b"", begin):
+        raise ValueError(f"{path}: expected a new name, or a file to replace that begins with {begin}, got one of another kind")
 
 
 def write_file(path, data):
@@ -26,6 +32,7 @@ def write_file(path, data):
         with open(1 if stdout else target, "wb", closefd=not stdout) as file:
             file.write(data)
         return
+    expect_kind(target, bytes(data[:2]))                   # an input, perhaps, named by mistake
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
@@ -38,7 +45,8 @@ def write_file(path, data):
     except OSError as error:                               # which would name the partial file, or none
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):                            # as a rule, it has been renamed
+            partial.unlink()
 
 
 @contextmanager

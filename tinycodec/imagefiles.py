@@ -1,6 +1,7 @@
 """Images in files: MNIST's IDX format, NumPy's .npy, PNG, and folders of PNG files."""
 import gzip
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ def read_images(*paths):
     """Images in files, folders and standard input ("-") -> uint8 (n, 28, 28). Raises OSError and ValueError."""
     images = []
     for path in paths:
-        files = sorted(p for p in Path(path).iterdir() if p.suffix.lower() == ".png") if Path(path).is_dir() else [path]
+        files = sorted(Path(path).glob("*.[pP][nN][gG]")) if os.path.isdir(path) else [path]
         if not files:
             raise ValueError(f"{path}: expected PNG files in this folder, got none")
         images += [parse_images(read_file(file), file) for file in files]
@@ -31,7 +32,12 @@ def parse_images(data, name):
                          f"got {f'a file that begins with {data[:8]}' if data else 'nothing'}")
     try:
         if data.startswith(b"\x93NUMPY"):
-            return check_images(np.load(io.BytesIO(data), allow_pickle=False))
+            file = io.BytesIO(data)
+            images = check_images(np.load(file, allow_pickle=False))
+            if file.read(1):
+                raise ValueError(f"expected {images.nbytes} bytes of images, got more")
+            return images
+        Image.open(io.BytesIO(data)).verify()              # its checksums, which decoding ignores
         with Image.open(io.BytesIO(data)) as image:
             mode, (width, height) = image.mode, image.size
             if (mode, width, height) == ("L", 28, 28):
@@ -70,7 +76,7 @@ def write_images(path, images):
     images, folder = check_images(images), Path(path)
     if path == "-":
         write_file(path, encode_images(images, ".npy"))
-    elif folder.is_file() or folder.suffix and not folder.is_dir():
+    elif not folder.is_dir() and (folder.suffix or folder.exists()):
         write_file(path, encode_images(images, str(path)))
     else:
         folder.mkdir(parents=True, exist_ok=True)

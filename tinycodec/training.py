@@ -113,9 +113,9 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     (x − x̂)² ("mse"). `learning_rate` is where Adam begins; it falls to 0 on a cosine. `seed` decides
     the order of the images and the noise. `threads` shards of a batch are worked on at once, which
     changes how sums are rounded; more than one wants a matrix library of one thread (see
-    tinycodec.parallel, also for the default). `checkpoint` is a file written after every epoch;
-    if it exists already, training goes on from there, to the same bits as in one go, given
-    the same arguments and a codec as it was at the start. It is the caller's to delete in the end.
+    tinycodec.parallel, also for the default). `checkpoint` is a file written after every epoch; if it
+    exists already, training goes on from there, to the same bits as in one go, given the same arguments,
+    number of threads, and codec as it was at the start. It is the caller's to delete in the end.
 
     Returns the history, a dict of float arrays with one entry per step: "loss", "rate" and
     "distortion". Raises FloatingPointError at the first loss that is not finite, without another
@@ -143,7 +143,7 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     steps = epochs * steps_an_epoch
     saved, history = None, []
     if checkpoint is not None:
-        saved = Checkpoint(checkpoint, codec, images, lmbda=lmbda, epochs=epochs, batch=batch,
+        saved = Checkpoint(checkpoint, codec, images, latent_dims=codec.latent_dims, lmbda=lmbda, epochs=epochs, batch=batch,
                            learning_rate=learning_rate, distortion=distortion, seed=seed)
         history = saved.restore(codec, adam, rng)
     first_epoch = len(history) // steps_an_epoch
@@ -164,6 +164,7 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
                 # lmbda 250 and 15 epochs, the loss is 27.1 instead of 29.0.
                 weight = min(1, lmbda / 2000)
                 weight = min(1, weight + (1 - weight) * len(history) / (0.1 * steps))
+                cosine = (1 + np.cos(np.pi * len(history) / steps)) / 2          # Loshchilov & Hutter 2017
 
                 def shard(part):
                     x = as_pixels(images[chosen[part]])
@@ -177,7 +178,6 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
                 if not np.isfinite(history[-1][0]):
                     raise FloatingPointError(f"the loss is {history[-1][0]} at step {len(history)} (epoch {epoch + 1}): "
                                              "a lower learning_rate or lmbda may help")
-                cosine = (1 + np.cos(np.pi * len(history) / steps)) / 2          # Loshchilov & Hutter 2017
                 adam.update(grads, learning_rate * cosine, on_threads)
                 if saved and start + batch >= len(images):     # before the report: an epoch on the screen is safe
                     saved.save(codec, adam, rng, history)
