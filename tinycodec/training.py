@@ -137,7 +137,7 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     # A step of Adam moves log σ by about the learning rate, so at the networks' rate the prior would
     # trail behind the latents for most of the training and the rate be overpaid. With lmbda 2000 and
     # 15 epochs, the loss on the test digits, rounded, is 109.8 at a constant 1e-3 and β₂ = 0.999, as for the
-    # reference; 105.5 with the faster prior, the cosine and β₂ = 0.99; and 101.2 with these from 3e-3.
+    # reference; 105.5 with the faster prior, the cosine and β₂ = 0.99; and 101.2 to 101.6 with these from 3e-3.
     adam = Adam(codec.params, speed={name: 20 for name in codec.params if name.startswith("prior.")})
     steps_an_epoch = -(-len(images) // batch)
     steps = epochs * steps_an_epoch
