@@ -8,7 +8,6 @@ import pytest
 
 from tinycodec.__main__ import main
 from tinycodec.imagefiles import read_images, write_images
-from tinycodec.mnist import encode_idx
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,8 +63,8 @@ def test_it_works_in_a_pipe(codec, folder, tmp_path):
 def test_salvage_says_what_is_lost(codec, folder, tmp_path):
     done = tinycodec("decompress", folder / "model.npz", folder / "damaged.tnyc", "--salvage", "-o", tmp_path / "decoded.npy")
     assert done.returncode == 2
-    assert done.stderr.decode() == (f"tinycodec: {folder / 'damaged.tnyc'}: 1000 of 1500 images are lost, and black in the output: "
-                                    "damaged are 1 of 2 chunks: 0 (images 0 to 999)\n")
+    assert done.stderr.decode() == (f"tinycodec: {folder / 'damaged.tnyc'}: damaged are 1 of 2 chunks: 0 (images 0 to 999); "
+                                    "lost, and black in the output, are 1000 of 1500 images\n")
     np.testing.assert_array_equal(np.load(tmp_path / "decoded.npy")[1000:],
                                   codec.decompress((folder / "digits.tnyc").read_bytes())[1000:])
 
@@ -74,7 +73,7 @@ def test_salvage_is_not_silent_about_bytes_that_do_not_belong_there(folder, tmp_
     stream = (folder / "digits.tnyc").read_bytes()
     done = tinycodec("decompress", folder / "model.npz", "-", "--salvage", "-o", tmp_path / "decoded.npy", input=2 * stream)
     assert done.returncode == 2 and len(read_images(tmp_path / "decoded.npy")) == 1500
-    assert f"0 of 1500 images are lost, and black in the output: expected {len(stream)} bytes" in done.stderr.decode()
+    assert f"expected {len(stream)} bytes, got {2 * len(stream)}; lost, and black in the output, are 0 of 1500" in done.stderr.decode()
 
 
 def test_info_explains_streams_and_which_model_they_need(codec, folder):
@@ -94,7 +93,7 @@ def test_info_names_every_model_that_fits(codec, folder, tmp_path):
 
 def test_training_writes_a_model_and_leaves_no_checkpoint(mnist, tmp_path):
     for name in ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte"):
-        (tmp_path / name).write_bytes(encode_idx(mnist[1][:200]))
+        write_images(tmp_path / name, mnist[1][:200])
     done = tinycodec("train", tmp_path / "model.npz", "--data", tmp_path, "--epochs", "1", "--latent-dims", "3")
     assert done.returncode == 0 and done.stdout == b""
     assert b"3 latents" in tinycodec("info", tmp_path / "model.npz").stdout
@@ -115,7 +114,7 @@ def test_training_writes_a_model_and_leaves_no_checkpoint(mnist, tmp_path):
     ("compress model.npz pngs -o pngs/0.png", "0.png: expected a new name"), ("compress model.npz text -o out", "text: expected an IDX"),
     ("decompress model.npz digits.tnyc -o /dev/null", "/dev/null: expected a folder"), ("train digits.npy", "digits.npy: expected a new name"),
     ("decompress model.npz digits.tnyc -o digits.tnyc", "digits.tnyc: expected a folder, or a name that ends in"),
-    ("train pngs", "expected the name of a file, in a folder that can be written to"), ("train missing/model.npz", "in a folder that can"),
+    ("train pngs", "expected the name of a file, in a folder that can be written to"), ("train missing/model.npz", "in a folder that can"), ("train missing/", "in a folder that can"),
     ("train model.npz --epochs 1 --lmbda 1e300", "the loss is "),
     ("info text", "text: not a tinycodec stream"), ("train model.npz --epochs 0", "expected epochs, a positive integer"),
     ("train model.npz --data missing", "no folder missing"), ("train model.npz --data .", "neither train-images")])

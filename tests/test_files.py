@@ -60,6 +60,12 @@ def test_a_device_is_written_to_not_replaced():
     assert not os.path.isfile("/dev/null")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="needs the names of open files")
+def test_a_pipe_that_has_a_name_is_written_to():
+    script = "from tinycodec.files import write_file; write_file('/dev/stdout', b'data')"
+    assert subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True).stdout == b"data"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as a full disk would")
 def test_a_full_disk_is_one_line_and_the_previous_file_survives(codec, tmp_path):
     codec.save(tmp_path / "model.npz")

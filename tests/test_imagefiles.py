@@ -29,7 +29,7 @@ def npy(array):
     return file.getvalue()
 
 
-@pytest.mark.parametrize("name", ["a.npy", "a.idx", "a.idx.gz", "folder"])
+@pytest.mark.parametrize("name", ["a.npy", "a.idx", "a.idx.gz", "t10k-images-idx3-ubyte", "t10k-images-idx3-ubyte.gz", "folder"])
 def test_what_is_written_is_read_again(name, images, tmp_path):
     write_images(tmp_path / name, images)
     np.testing.assert_array_equal(read_images(tmp_path / name), images)

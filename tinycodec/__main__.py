@@ -37,7 +37,7 @@ def errors_in_one_line(program):
 def train(args):
     """Train a model; a training that was interrupted goes on after its last finished epoch."""
     path, checkpoint = Path(args.model), Path(f"{args.model}.checkpoint")
-    if path.is_dir() or not os.access(path.parent, os.W_OK):               # better known now than in the end
+    if path.is_dir() or not os.access(checkpoint.parent, os.W_OK):              # better known now than in the end
         raise ValueError(f"{path}: expected the name of a file, in a folder that can be written to")
     expect_kind(path, b"PK")
     train_images, _ = tc.load_mnist(args.data)
@@ -64,7 +64,7 @@ def decompress(args):
         damage = container.unpack(data, salvage=True).damage
     tc.write_images(args.output, images)
     if damage:
-        raise ValueError(f"{args.stream}: {len(lost)} of {len(images)} images are lost, and black in the output: {damage}")
+        raise ValueError(f"{args.stream}: {damage}; lost, and black in the output, are {len(lost)} of {len(images)} images")
 
 
 def info(args):
@@ -118,7 +118,7 @@ def parse_arguments():
     command.add_argument("model", help="the one that the stream was compressed with")
     command.add_argument("stream", nargs="?", default="-", help="file that compress wrote (default: standard input)")
     command.add_argument("-o", "--output", default="-", help="name.npy, name.png for one image, name.idx, name.idx.gz, or "
-                         "a folder for PNG files (default: .npy to standard output)")
+                         "a new or empty folder for PNG files (default: .npy to standard output)")
     command.add_argument("--salvage", action="store_true", help="of a damaged stream, write what is left")
 
     command = add(info, "info model.npz digits.tnyc")

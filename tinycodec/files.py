@@ -28,8 +28,8 @@ def write_file(path, data):
     stdout, target = path == "-", Path(os.path.realpath(path))         # a link stays a link
     if stdout and os.isatty(1) and b"\0" in data:
         raise ValueError("expected -o, a pipe or a redirection, got a terminal to write binary data to")
-    if stdout or target.exists() and not target.is_file():             # a pipe or a device: there is nothing to replace
-        with open(1 if stdout else target, "wb", closefd=not stdout) as file:
+    if stdout or os.path.exists(path) and not os.path.isfile(path):    # a pipe or a device: there is nothing to replace
+        with open(1 if stdout else path, "wb", closefd=not stdout) as file:
             file.write(data)
         return
     expect_kind(target, bytes(data[:2]))                   # an input, perhaps, named by mistake

@@ -56,9 +56,9 @@ def encode_images(images, name):
     file = io.BytesIO()
     if name.lower().endswith(".npy"):
         np.save(file, images)
-    elif name.lower().endswith(".idx"):
+    elif name.lower().endswith((".idx", "ubyte")):         # as MNIST's files are called
         file.write(encode_idx(images))
-    elif name.lower().endswith(".idx.gz"):
+    elif name.lower().endswith((".idx.gz", "ubyte.gz")):
         file.write(gzip.compress(encode_idx(images), mtime=0))
     elif name.lower().endswith(".png") and len(images) == 1:
         Image.fromarray(images[0]).save(file, "png")
@@ -76,7 +76,7 @@ def write_images(path, images):
     images, folder = check_images(images), Path(path)
     if path == "-":
         write_file(path, encode_images(images, ".npy"))
-    elif not folder.is_dir() and (folder.suffix or folder.exists()):
+    elif not folder.is_dir() and (folder.suffix or folder.name.endswith("ubyte") or folder.exists()):
         write_file(path, encode_images(images, str(path)))
     else:
         folder.mkdir(parents=True, exist_ok=True)
