@@ -124,6 +124,6 @@ def test_control_c_leaves_a_checkpoint_and_one_line(command, tmp_path):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
     assert process.returncode == 130 and "Traceback" not in error
-    assert error.splitlines()[-1] == "tinycodec: interrupted: the same command goes on after the last finished epoch"
+    assert error.splitlines()[-1] == "tinycodec: interrupted; the same command goes on with a training after its last finished epoch"
     tc.Codec.load(tmp_path / "model.npz.checkpoint")
     assert not list(tmp_path.glob("*.partial"))

@@ -26,8 +26,8 @@ def errors_in_one_line(program):
     sys.stderr = sys.stderr or open(os.devnull, "w")      # else print(file=None) would write into our data
     try:
         yield
-    except KeyboardInterrupt as interrupt:
-        print(": ".join([program, "interrupted", *interrupt.args]), file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted; the same command goes on with a training after its last finished epoch", file=sys.stderr)
         sys.exit(130)
     except (OSError, ValueError, FloatingPointError, MemoryError, ImportError) as error:
         print(f"{program}:", str(error).replace("\n", " ") or type(error).__name__, file=sys.stderr)
@@ -42,10 +42,7 @@ def train(args):
     expect_kind(path, b"PK")
     train_images, _ = tc.load_mnist(args.data)
     codec = tc.Codec(args.latent_dims, args.seed)
-    try:
-        history = tc.train(codec, train_images, args.lmbda, args.epochs, seed=args.seed, checkpoint=checkpoint)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command goes on after the last finished epoch") from None
+    history = tc.train(codec, train_images, args.lmbda, args.epochs, seed=args.seed, checkpoint=checkpoint)
     codec.save(path)
     checkpoint.unlink(missing_ok=True)
     return codec, history

@@ -18,8 +18,7 @@ class Checkpoint:
 
     def __init__(self, path, codec, images, **settings):
         settings["images"] = f"{len(images)}, CRC-32 {zlib.crc32(images.tobytes()):08x}"
-        weights = b"".join(p.tobytes() for p in codec.params.values())
-        settings["initial weights"] = f"{len(weights)} bytes, CRC-32 {zlib.crc32(weights):08x}"
+        settings["initial weights"] = f"CRC-32 {zlib.crc32(b''.join(p.tobytes() for p in codec.params.values())):08x}"
         self.path, self.settings = path, json.loads(json.dumps(settings, default=float))     # NumPy's numbers -> Python's
 
     def save(self, codec, adam, rng, history):

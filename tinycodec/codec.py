@@ -136,11 +136,8 @@ class Codec:
         return self.synthesis(self.decode_latents(container.unpack(data, self.fingerprint())))
 
     def salvage(self, data):
-        """What is left of damaged bytes from `compress` -> (images, lost).
-
-        images is uint8 (n, 28, 28), with black ones for what is lost; `lost` is the list of their
-        indices. Raises ValueError if nothing is left.
-        """
+        """What is left of damaged bytes from `compress` -> (images, lost): uint8 (n, 28, 28), with black ones
+        for those that are lost, and the list of their indices. Raises ValueError if nothing is left."""
         stream = container.unpack(data, self.fingerprint(), salvage=True)
         images = self.synthesis(self.decode_latents(stream))
         lost = [i for part, chunk in stream.chunks if chunk is None for i in range(part.start, part.stop)]

@@ -20,11 +20,8 @@ def expect_kind(path, begin):
 
 
 def write_file(path, data):
-    """Write bytes. Whatever happens, a file `path` then holds all of them, or what it held before.
-
-    "-" is standard output. (Not sys.stdout, which would try again at exit to write what a closed pipe or
-    a full disk refused.)
-    """
+    """Write bytes. Whatever happens, a file `path` then holds all of them, or what it held before. "-" is standard
+    output (not sys.stdout, which would try again at exit to write what a closed pipe or a full disk refused)."""
     stdout, target = path == "-", Path(os.path.realpath(path))         # a link stays a link
     if stdout and os.isatty(1) and b"\0" in data:
         raise ValueError("expected -o, a pipe or a redirection, got a terminal to write binary data to")

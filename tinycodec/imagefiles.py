@@ -70,17 +70,13 @@ def encode_images(images, name):
 
 def write_images(path, images):
     """Write uint8 (n, 28, 28) to a file, to standard output ("-", as .npy), or as PNG files into a new folder.
-
-    Raises OSError and ValueError.
-    """
+    Raises OSError and ValueError."""
     images, folder = check_images(images), Path(path)
-    if path == "-":
-        write_file(path, encode_images(images, ".npy"))
-    elif not folder.is_dir() and (folder.suffix or folder.name.endswith("ubyte") or folder.exists()):
-        write_file(path, encode_images(images, str(path)))
-    else:
+    if path != "-" and (folder.is_dir() or not (folder.suffix or folder.name.endswith("ubyte") or folder.exists())):
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise ValueError(f"{path}: expected an empty folder, or none")
         for i, image in enumerate(images):                 # sorted by name, they are in order again
             write_file(folder / f"{i:0{len(str(len(images)))}}.png", encode_images(image[None], ".png"))
+    else:
+        write_file(path, encode_images(images, ".npy" if path == "-" else str(path)))
