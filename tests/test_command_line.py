@@ -104,7 +104,7 @@ def test_training_writes_a_model_and_leaves_no_checkpoint(mnist, tmp_path):
     ("", "the following arguments are required"), ("nonsense", "invalid choice: 'nonsense'"),
     ("compress model.npz", "arguments are required: input"), ("compress missing.npz digits.npy", "No such file"),
     ("compress model.npz missing.npy", "No such file"), ("compress text digits.npy", "text: not a model"),
-    ("compress model.npz text", "text: expected an IDX file"), 
+    ("compress model.npz text", "text: expected an IDX file"),
     ("compress model.npz digits.npy -o missing/stream", "No such file"), ("compress model.npz digits.npy -o pngs", "Is a directory"),
     ("decompress model.npz text", "text: not a tinycodec stream"), ("decompress model.npz damaged.tnyc", "damaged are 1 of 2 chunks: 0 (images 0 to 999)"),
     ("decompress other.npz digits.tnyc", "written with model"), ("decompress model.npz digits.tnyc -o digit.png", "for one image, .png, to write 1500 images to"),
