@@ -18,7 +18,7 @@ import numpy as np
 
 import tinycodec as tc
 from tinycodec import figures
-from tinycodec.__main__ import add_training_options, errors_in_one_line, train
+from tinycodec.__main__ import add_training_options, errors_in_one_line, train_to_file
 from tinycodec.files import write_file
 from tinycodec.metrics import mean_absolute_error, psnr
 
@@ -41,8 +41,8 @@ def tour(args):
 
     print(f"1. Train on {len(train_images):,} images: rate + {args.lmbda:g} * distortion, "
           f"{args.latent_dims} latents, {args.epochs} epochs.", flush=True)
-    args.model, stream, decoded_file = out / "model.npz", out / "test_images.tnyc", out / "decoded.npy"
-    codec, history = train(args)
+    model, stream, decoded_file = out / "model.npz", out / "test_images.tnyc", out / "decoded.npy"
+    codec, history = train_to_file(model, train_images, args)
     untrained = tc.Codec(args.latent_dims, args.seed)
 
     print(f"2. Compress {len(test_images):,} test images into {stream}.", flush=True)
@@ -50,7 +50,7 @@ def tour(args):
     write_file(stream, data)
 
     print("3. Decode that file in another process, with only the file and the model.", flush=True)
-    command = [sys.executable, "-m", "tinycodec", "decompress", args.model, stream, "-o", decoded_file]
+    command = [sys.executable, "-m", "tinycodec", "decompress", model, stream, "-o", decoded_file]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     child = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
     if child.returncode:

@@ -36,13 +36,18 @@ def errors_in_one_line(program):
 
 def train(args):
     """Train a model; a training that was interrupted goes on after its last finished epoch."""
-    path, checkpoint = Path(args.model), Path(f"{args.model}.checkpoint")
+    train_images, _ = tc.load_mnist(args.data)
+    train_to_file(args.model, train_images, args)
+
+
+def train_to_file(model, images, args):
+    """-> (codec, history). The file `model` then holds the codec."""
+    path, checkpoint = Path(model), Path(f"{model}.checkpoint")
     if path.is_dir() or not os.access(checkpoint.parent, os.W_OK):              # better known now than in the end
         raise ValueError(f"{path}: expected the name of a file, in a folder that can be written to")
     expect_kind(path, b"PK")
-    train_images, _ = tc.load_mnist(args.data)
     codec = tc.Codec(args.latent_dims, args.seed)
-    history = tc.train(codec, train_images, args.lmbda, args.epochs, seed=args.seed, checkpoint=checkpoint)
+    history = tc.train(codec, images, args.lmbda, args.epochs, seed=args.seed, checkpoint=checkpoint)
     codec.save(path)
     checkpoint.unlink(missing_ok=True)
     return codec, history
@@ -57,11 +62,11 @@ def decompress(args):
     """Decompress a stream."""
     codec, data = tc.Codec.load(args.model), read_file(args.stream)
     with errors_in_one_line(f"tinycodec: {args.stream}"):
-        images, lost = codec.salvage(data) if args.salvage else (codec.decompress(data), [])
-        damage = container.unpack(data, salvage=True).damage
+        stream = container.unpack(data, codec.fingerprint(), args.salvage)
+        images, lost = codec.decode(stream)
     tc.write_images(args.output, images)
-    if damage:
-        raise ValueError(f"{args.stream}: {damage}; lost, and black in the output, are {len(lost)} of {len(images)} images")
+    if stream.damage:
+        raise ValueError(f"{args.stream}: {stream.damage}; lost, and black in the output, are {len(lost)} of {len(images)} images")
 
 
 def info(args):
@@ -71,9 +76,10 @@ def info(args):
         data = read_file(name)
         if data.startswith(b"PK"):             # a ZIP archive, as .npz files are
             codec = tc.Codec.load(name)
-            models.setdefault(codec.fingerprint(), []).append(name)
+            fingerprint = codec.fingerprint()
+            models.setdefault(fingerprint, []).append(name)
             text += (f"{name}: a model with {codec.latent_dims} latents and {sum(p.size for p in codec.params.values()):,} "
-                     f"parameters, fingerprint {codec.fingerprint().hex()}\n")
+                     f"parameters, fingerprint {fingerprint.hex()}\n")
         else:
             with errors_in_one_line(f"tinycodec: {name}"):
                 streams[name] = len(data), container.unpack(data, salvage=True)

@@ -133,12 +133,15 @@ class Codec:
         Raises ValueError if they were written with another model, or were truncated or altered; it then
         names the damaged chunks and the images in them.
         """
-        return self.synthesis(self.decode_latents(container.unpack(data, self.fingerprint())))
+        return self.decode(container.unpack(data, self.fingerprint()))[0]
 
     def salvage(self, data):
         """What is left of damaged bytes from `compress` -> (images, lost): uint8 (n, 28, 28), with black ones
         for those that are lost, and the list of their indices. Raises ValueError if nothing is left."""
-        stream = container.unpack(data, self.fingerprint(), salvage=True)
+        return self.decode(container.unpack(data, self.fingerprint(), salvage=True))
+
+    def decode(self, stream):
+        """A container.Stream -> (images, lost), as `salvage` does."""
         images = self.synthesis(self.decode_latents(stream))
         lost = [i for part, chunk in stream.chunks if chunk is None for i in range(part.start, part.stop)]
         images[lost] = 0

@@ -15,8 +15,11 @@ def read_file(path):
 
 def expect_kind(path, begin):
     """Raise ValueError if `path` is a file of another kind, with other bytes than these two at its beginning."""
-    if os.path.isfile(path) and read_file(path)[:2] not in (b"", begin):
-        raise ValueError(f"{path}: expected a new name, or a file to replace that begins with {begin}, got one of another kind")
+    if not os.path.isfile(path):
+        return
+    with open(path, "rb") as file:
+        if file.read(2) not in (b"", begin):
+            raise ValueError(f"{path}: expected a new name, or a file to replace that begins with {begin}, got one of another kind")
 
 
 def write_file(path, data):
@@ -29,7 +32,7 @@ def write_file(path, data):
         with open(1 if stdout else path, "wb", closefd=not stdout) as file:
             file.write(data)
         return
-    expect_kind(target, bytes(data[:2]))                   # an input, perhaps, named by mistake
+    expect_kind(path, bytes(data[:2]))                     # an input, perhaps, named by mistake
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
