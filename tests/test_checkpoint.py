@@ -77,6 +77,43 @@ def test_the_checkpoint_of_another_training_is_refused_and_kept(mnist, tmp_path,
     assert (tmp_path / "checkpoint").read_bytes() == before
 
 
+@pytest.mark.parametrize("change", [lambda h: h.ravel(), lambda h: h[:, :2], lambda h: h.astype(int), lambda h: h * np.nan,
+                                    lambda h: np.zeros((10**4, 3))])
+def test_a_history_that_is_none_is_an_error(change, mnist, tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint"
+    train(mnist[0][:100], path, monkeypatch)
+    arrays = dict(np.load(path))
+    np.savez(path.open("wb"), **arrays | {"history": change(arrays["history"])})
+    with pytest.raises(ValueError, match="checkpoint: not the checkpoint of this training.*expected .*history"):
+        train(mnist[0][:100], path, monkeypatch)
+
+
+def test_a_second_training_on_the_same_checkpoint_says_so_and_the_first_goes_on(mnist, tmp_path, monkeypatch):
+    first, original, images = [], Checkpoint.restore, mnist[0][:100]
+
+    def restore(self, *args):
+        history = original(self, *args)
+        if not first:                                      # the second has begun: now the first trains, from beginning to end
+            first.append(None)
+            first[0] = train(images, tmp_path / "checkpoint", monkeypatch)[0]
+        return history
+
+    monkeypatch.setattr(Checkpoint, "restore", restore)
+    with pytest.raises(ValueError, match="checkpoint: another training writes this checkpoint; it goes on, this one ends"):
+        tc.train(tc.Codec(2, SETTINGS["seed"]), images, epochs=2, checkpoint=tmp_path / "checkpoint", **SETTINGS)
+    assert_same_params(first[0], tc.Codec.load(tmp_path / "checkpoint"))
+
+
+def test_a_checkpoint_is_written_before_the_first_step(mnist, tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device", path)
+
+    monkeypatch.setattr("tinycodec.codec.write_file", full)
+    monkeypatch.setattr("tinycodec.training.loss_and_gradients", None)
+    with pytest.raises(OSError, match="No space left"):
+        train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
+
+
 def test_other_files_are_no_checkpoints(mnist, tmp_path, monkeypatch):
     tc.Codec(2).save(tmp_path / "model")
     (tmp_path / "text").write_text("text")
@@ -98,7 +135,8 @@ def command(mnist, tmp_path):
 
 def start(command):
     """Start it, and wait for its first epoch."""
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True,       # in a background job, SIGINT is ignored
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert process.stderr.readline().startswith("epoch ")
     return process
 

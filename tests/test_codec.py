@@ -171,6 +171,15 @@ def test_a_model_with_a_wrong_array_names_it(change, codec, tmp_path):
         tc.Codec.load(tmp_path / "model.npz")
 
 
+def test_a_model_that_cannot_code_is_refused(codec, tmp_path):
+    codec.save(tmp_path / "model.npz")
+    arrays = dict(np.load(tmp_path / "model.npz"))
+    arrays["prior.log_sigma"][3], arrays["prior.sigma"][3] = -1000, 0
+    np.savez(tmp_path / "model.npz", **arrays)
+    with pytest.raises(ValueError, match="expected prior.sigma to be positive"):
+        tc.Codec.load(tmp_path / "model.npz")
+
+
 def test_a_model_with_a_missing_array_names_it(codec, tmp_path):
     codec.save(tmp_path / "model.npz")
     arrays = dict(np.load(tmp_path / "model.npz"))

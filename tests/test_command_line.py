@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinycodec import container
 from tinycodec.__main__ import main
 from tinycodec.imagefiles import read_images, write_images
 
@@ -172,3 +173,41 @@ def test_weights_that_overflow_are_an_error_in_one_line(codec, folder, tmp_path)
     done = tinycodec("decompress", tmp_path / "large.npz", input=stream.stdout)
     assert done.returncode == 2 and done.stdout == b""
     assert done.stderr == b"tinycodec: -: expected finite pixels, got others: the model's weights are too large\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_info_reads_pipes(folder, tmp_path):
+    expected = tinycodec("info", folder / "model.npz").stdout.partition(b": ")[2]
+    assert tinycodec("info", "-", input=(folder / "model.npz").read_bytes()).stdout == b"-: " + expected
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cp", folder / "model.npz", tmp_path / "pipe"]):
+        assert tinycodec("info", tmp_path / "pipe", timeout=60).stdout.partition(b": ")[2] == expected
+
+
+def test_names_cannot_write_to_the_terminal(folder, tmp_path):
+    name = "\x1b[2Jred\n.tnyc"
+    (tmp_path / name).write_bytes((folder / "digits.tnyc").read_bytes())
+    done = tinycodec("info", tmp_path / name)
+    assert b"\x1b" not in done.stdout and b"\\x1b[2Jred\\n.tnyc: a stream of 1,500 images" in done.stdout
+    for arguments in (("info", "missing" + name), ("compress", folder / "model.npz", tmp_path / name)):
+        done = tinycodec(*arguments)
+        assert b"\x1b" not in done.stderr and b"\\x1b[2Jred" in done.stderr and done.stderr.count(b"\n") == 1
+
+
+def test_a_system_that_starts_no_thread_is_an_error_in_one_line(folder, monkeypatch, capfd):
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", start)
+    monkeypatch.setattr(sys, "argv", ["tinycodec", "compress", str(folder / "model.npz"), str(folder / "digit.png")])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert capfd.readouterr().err == "tinycodec: can't start new thread\n"
+
+
+def test_streams_of_very_many_images_are_refused_unless_one_says_so(codec, folder, tmp_path):
+    silent = container.pack("round", 0, 200_000, codec.fingerprint(), [b""] * 200)
+    (tmp_path / "many.tnyc").write_bytes(silent)
+    done = tinycodec("decompress", folder / "model.npz", tmp_path / "many.tnyc")
+    assert done.returncode == 2 and b"stream of 200000 images: expected at most 100000" in done.stderr
+    assert b"a stream of 200,000 images" in tinycodec("info", "--max-images", "200000", tmp_path / "many.tnyc").stdout

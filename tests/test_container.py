@@ -1,3 +1,5 @@
+import struct
+
 import pytest
 
 from tinycodec import container
@@ -98,7 +100,8 @@ def test_of_many_damaged_chunks_ten_are_named():
 @pytest.mark.parametrize("data, message", [
     (b"", "not a tinycodec stream"), (b"PK\3\4" + bytes(40), "not a tinycodec stream"), (b"tnyc\2", "and 18 bytes more, got b'tnyc' and 1"),
     (b"tnyc\1" + bytes(40), "version 1: this tinycodec reads version 2"), (b"tnyc\2\2" + bytes(40), "quantizer 2"),
-    (b"tnyc\2\0" + bytes(4) + b"\xff" * 4 + bytes(40), "table of 34359744 bytes for 4294967295 images, got 32")])
+    (b"tnyc\2\0" + bytes(4) + b"\xff" * 4 + bytes(40), "stream of 4294967295 images: expected at most 100000"),
+    (b"tnyc\2\0" + bytes(4) + struct.pack("<I", 100_000) + bytes(40), "table of 800 bytes for 100000 images, got 32")])
 def test_errors_say_what_is_wrong(data, message):
     with pytest.raises(ValueError, match=message):
         container.unpack(data, FINGERPRINT)
@@ -112,3 +115,10 @@ def test_another_model_is_named(data):
 def test_text_is_not_bytes():
     with pytest.raises(TypeError, match="bytes-like object is required, not 'str'"):
         container.unpack("tnyc", FINGERPRINT)
+
+
+def test_more_images_are_read_if_the_caller_says_so():
+    data = container.pack("round", 0, 200_000, FINGERPRINT, [b""] * 200)
+    with pytest.raises(ValueError, match="stream of 200000 images: expected at most 100000"):
+        container.unpack(data, salvage=True)
+    assert container.unpack(data, max_images=200_000).n == 200_000

@@ -1,12 +1,17 @@
+import gzip
+import io
 import os
 import stat
 import subprocess
 import sys
+import tracemalloc
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from tinycodec.files import write_file
+from tinycodec.files import gunzip, open_archive, read_array, write_file
 from tinycodec.mnist import FILES, encode_idx
 
 
@@ -21,6 +26,75 @@ def test_a_failed_write_leaves_the_previous_file_and_nothing_else(error, tmp_pat
     with pytest.raises(error):
         write_file(path, b"a new one")
     assert path.read_bytes() == b"a previous" and list(tmp_path.iterdir()) == [path]
+
+
+def test_two_threads_that_save_to_one_name_and_a_reader_never_see_half_a_file(tmp_path):
+    path, contents = tmp_path / "file", {letter * 10**6 for letter in (b"a", b"b")}
+
+    def save(data):
+        for _ in range(50):
+            write_file(path, b"PK" + data)
+
+    with ThreadPoolExecutor(2) as pool:
+        saves = [pool.submit(save, data) for data in contents]
+        while not all(s.done() for s in saves):
+            assert not path.exists() or path.read_bytes()[2:] in contents
+    assert [s.result() for s in saves] == [None, None] and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_may_have_the_longest_name_there_is(tmp_path):
+    write_file(tmp_path / (255 * "n"), b"data")
+    assert (tmp_path / (255 * "n")).read_bytes() == b"data"
+
+
+def test_a_link_planted_where_the_new_file_is_written_is_not_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr("secrets.token_hex", lambda size: "guessed")
+    (tmp_path / "guessed.partial").symlink_to("victim")
+    with pytest.raises(FileExistsError):
+        write_file(tmp_path / "file", b"data")
+    assert not (tmp_path / "victim").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are synced on POSIX systems only")
+def test_the_folder_is_synced_after_the_file_was_renamed(tmp_path, monkeypatch):
+    calls, replace, fsync = [], os.replace, os.fsync
+    monkeypatch.setattr(os, "replace", lambda *names: (calls.append("rename"), replace(*names)))
+    monkeypatch.setattr(os, "fsync", lambda file: (calls.append(stat.S_ISDIR(os.fstat(file).st_mode)), fsync(file)))
+    write_file(tmp_path / "file", b"data")
+    assert calls == [False, "rename", True]
+
+
+@pytest.mark.parametrize("most", [0, 1, 5, 10**6])
+def test_gunzip_gives_the_beginning_of_what_is_packed(most):
+    data = b"".join(gzip.compress(part) for part in (b"one", b"", b"two" * 10_000)) + bytes(7)
+    assert gunzip(data, most) == (b"one" + b"two" * 10_000)[:most]
+
+
+@pytest.mark.parametrize("like", [None, np.zeros(10)])
+@pytest.mark.parametrize("method", ["ZIP_STORED", "ZIP_DEFLATED", "ZIP_BZIP2", "ZIP_LZMA"])
+def test_an_array_larger_than_expected_is_not_unpacked(method, like):
+    file, content = io.BytesIO(), io.BytesIO()
+    np.save(content, np.zeros(10**7))
+    with zipfile.ZipFile(file, "w", getattr(zipfile, method)) as archive:
+        archive.writestr("a.npy", content.getvalue())
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="not it .(expected a stored or deflated|Bad CRC)"):
+        with open_archive(file.getvalue(), "not it") as archive:
+            archive.getinfo("a.npy").file_size = 128 + 80              # what a bomb's directory says
+            read_array(archive, "a", like)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < (2 * len(file.getvalue()) if method == "ZIP_STORED" else 0) + 2 * 10**6
+
+
+def test_an_array_that_promises_more_than_it_holds_is_not_made_room_for():
+    file, content = io.BytesIO(), io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, {"descr": "<f8", "fortran_order": False, "shape": (10**15,)})
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.npy", content.getvalue())
+    with pytest.raises(ValueError, match="expected 1000000000000000 numbers in a, got"):
+        with open_archive(file.getvalue(), "not it") as archive:
+            read_array(archive, "a")
 
 
 def test_a_link_stays_a_link(tmp_path):

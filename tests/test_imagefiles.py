@@ -1,7 +1,9 @@
 import gzip
 import io
+import struct
 import subprocess
 import sys
+import zlib
 from contextlib import suppress
 
 import numpy as np
@@ -101,6 +103,32 @@ def test_every_flipped_bit_of_a_png_is_an_error_or_leaves_the_pixels(images):
         flipped[i // 8] ^= 1 << i % 8
         with suppress(ValueError):
             np.testing.assert_array_equal(parse_images(bytes(flipped), "a.png"), images[:1])
+
+
+def grey_png(image, depth=8, interlaced=False, rows=28):
+    """A PNG written chunk by chunk, intact but for having only so many `rows`."""
+    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    lines = []
+    for row, column, down, right in passes if interlaced else [(0, 0, 1, 1)]:
+        for line in image[row::down, column::right] >> (8 - depth):
+            bits = np.unpackbits(line[:, None], axis=1)[:, 8 - depth:]
+            lines.append(b"\0" + np.packbits(bits).tobytes())
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    packed = zlib.compress(b"".join(lines[:len(lines) * rows // 28]))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 28, 28, depth, 0, 0, 0, interlaced))
+            + chunk(b"IDAT", packed[:20]) + chunk(b"IDAT", packed[20:]) + chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("depth", [2, 4, 8])
+def test_a_png_with_too_few_rows_is_an_error_and_with_all_is_read(depth, interlaced, images):
+    levels = images[:1] >> (8 - depth)
+    expected = levels * np.uint8(255 // (2**depth - 1))
+    np.testing.assert_array_equal(parse_images(grey_png(images[0], depth, interlaced), "a.png"), expected)
+    with pytest.raises(ValueError, match="a.png: not readable as images .expected .* bytes of rows, got"):
+        parse_images(grey_png(images[0], depth, interlaced, rows=27), "a.png")
 
 
 def test_pickled_objects_are_refused():

@@ -63,7 +63,9 @@ GOOD = idx(np.zeros((3, 28, 28), np.uint8))
     (idx(np.zeros((3, 32, 32), np.uint8)), "28×28 pixels, got 32×32"),
     (gzip.compress(GOOD)[:-20], "damaged gzip"), (gzip.compress(GOOD)[:30] + b"junk" * 9, "damaged gzip"),
     (b"\x1f\x8bjunk", "damaged gzip"),
-    (gzip.compress(struct.pack(">4I", 2051, 2**32 - 1, 28, 28)), "expected 4294967295 images in 3367254359296 bytes, got 16")])
+    (struct.pack(">4I", 2051, 2**32 - 1, 28, 28), "expected 4294967295 images in 3367254359296 bytes, got 16"),
+    (gzip.compress(GOOD + b"more"), "expected 3 images in 2368 bytes, got more"),
+    (gzip.compress(struct.pack(">4I", 2051, 2**32 - 1, 28, 28)), "expected at most 268435456 bytes in these .*, got 4294967295 images")])
 def test_a_damaged_file_is_named(data, message, folder):
     path = folder / "train-images-idx3-ubyte"
     path.write_bytes(data)

@@ -10,7 +10,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.paralle
 
 import tinycodec as tc                                   # imports the rest, and NumPy, at its first use
 from tinycodec import container
-from tinycodec.files import expect_kind, read_file, write_file
+from tinycodec.files import expect_kind, printable, read_file, write_file
 
 
 def main():
@@ -29,8 +29,9 @@ def errors_in_one_line(program):
     except KeyboardInterrupt:
         print(f"{program}: interrupted; the same command goes on with a training after its last finished epoch", file=sys.stderr)
         sys.exit(130)
-    except (OSError, ValueError, FloatingPointError, MemoryError, ImportError) as error:
-        print(f"{program}:", str(error).replace("\n", " ") or type(error).__name__, file=sys.stderr)
+    except (OSError, ValueError, ArithmeticError, MemoryError, ImportError, RuntimeError) as error:
+        message = str(error).replace("\n", " ") or type(error).__name__
+        print(printable(f"{program}: {message}"), file=sys.stderr)
         sys.exit(2)
 
 
@@ -62,7 +63,7 @@ def decompress(args):
     """Decompress a stream."""
     codec, data = tc.Codec.load(args.model), read_file(args.stream)
     with errors_in_one_line(f"tinycodec: {args.stream}"):
-        stream = container.unpack(data, codec.fingerprint(), args.salvage)
+        stream = container.unpack(data, codec.fingerprint(), args.salvage, args.max_images)
         images, lost = codec.decode(stream)
     tc.write_images(args.output, images)
     if stream.damage:
@@ -72,23 +73,23 @@ def decompress(args):
 def info(args):
     """Explain streams and models, and say which stream needs which model."""
     text, models, streams = "", {}, {}
-    for name in args.file:
-        data = read_file(name)
+    for file in args.file:
+        data, name = read_file(file), printable(file)
         if data.startswith(b"PK"):             # a ZIP archive, as .npz files are
-            codec = tc.Codec.load(name)
+            codec = tc.Codec.parse(data, name)
             fingerprint = codec.fingerprint()
             models.setdefault(fingerprint, []).append(name)
             text += (f"{name}: a model with {codec.latent_dims} latents and {sum(p.size for p in codec.params.values()):,} "
                      f"parameters, fingerprint {fingerprint.hex()}\n")
         else:
             with errors_in_one_line(f"tinycodec: {name}"):
-                streams[name] = len(data), container.unpack(data, salvage=True)
+                streams[name] = len(data), container.unpack(data, salvage=True, max_images=args.max_images)
     for name, (size, stream) in streams.items():
         text += (f"{name}: a stream of {stream.n:,} images in {size:,} bytes, {8 * size / max(stream.n, 1):.2f} bits an image\n"
                  f"    quantizer {stream.quantizer}, seed {stream.seed}; chunks: {len(stream.chunks)}, {stream.damage or 'all intact'}\n"
                  f"    decodes with the model of fingerprint {stream.fingerprint.hex()}: "
                  + ", ".join(models.get(stream.fingerprint, ["none of these files"])) + "\n")
-    write_file("-", os.fsencode(text))
+    write_file("-", text.encode())
 
 
 class Parser(argparse.ArgumentParser):
@@ -126,6 +127,9 @@ def parse_arguments():
 
     command = add(info, "info model.npz digits.tnyc")
     command.add_argument("file", nargs="+", help="streams and models")
+    for name in ("decompress", "info"):
+        commands.choices[name].add_argument("--max-images", type=int, default=container.MAX_IMAGES, metavar="N",
+                                            help=f"refuse streams of more (default {container.MAX_IMAGES})")
     return parser.parse_args()
 
 

@@ -18,7 +18,7 @@ import math
 import numpy as np
 
 from . import container
-from .files import open_archive, read_array, write_file
+from .files import open_archive, read_array, read_file, write_file
 from .entropy import NoisyGaussian
 from .images import as_images, as_pixels, check_images
 from .layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
@@ -127,18 +127,19 @@ class Codec:
         chunks = [coder.encode(k[part], -u[part]) for part in container.chunk_slices(len(k))]
         return container.pack(quantizer, seed, len(k), self.fingerprint(), chunks)
 
-    def decompress(self, data):
+    def decompress(self, data, max_images=container.MAX_IMAGES):
         """Bytes from `compress` -> uint8 (n, 28, 28).
 
         Raises ValueError if they were written with another model, or were truncated or altered; it then
-        names the damaged chunks and the images in them.
+        names the damaged chunks and the images in them. It also refuses more than `max_images`: a few bytes
+        may stand for any number of images that cost no bits.
         """
-        return self.decode(container.unpack(data, self.fingerprint()))[0]
+        return self.decode(container.unpack(data, self.fingerprint(), max_images=max_images))[0]
 
-    def salvage(self, data):
+    def salvage(self, data, max_images=container.MAX_IMAGES):
         """What is left of damaged bytes from `compress` -> (images, lost): uint8 (n, 28, 28), with black ones
         for those that are lost, and the list of their indices. Raises ValueError if nothing is left."""
-        return self.decode(container.unpack(data, self.fingerprint(), salvage=True))
+        return self.decode(container.unpack(data, self.fingerprint(), salvage=True, max_images=max_images))
 
     def decode(self, stream):
         """A container.Stream -> (images, lost), as `salvage` does."""
@@ -220,18 +221,23 @@ class Codec:
         """Write all parameters and σ, and the arrays `more`, to `path`, a NumPy .npz file."""
         archive = io.BytesIO()                 # a ZipFile whose disk is full complains again when it is deleted
         np.savez(archive, latent_dims=np.int64(self.latent_dims), **self.params, **{"prior.sigma": self.sigma}, **more)
-        write_file(path, archive.getbuffer())
+        write_file(path, archive.getvalue())
 
     @classmethod
     def load(cls, path):
         """Read a codec that `save` wrote. Raises ValueError if the file is anything else."""
-        with open_archive(path, "a model that tinycodec saved") as archive:
+        return cls.parse(read_file(path), path)
+
+    @classmethod
+    def parse(cls, data, name):
+        """The bytes of a file called `name`, which `save` wrote -> Codec."""
+        with open_archive(data, f"{name}: not a model that tinycodec saved") as archive:
             codec = cls(int(read_array(archive, "latent_dims", np.int64(0))))
             for name, p in codec.params.items():
                 p[...] = read_array(archive, name, p)
             sigma = read_array(archive, "prior.sigma", codec.sigma)
-            if not np.allclose(sigma, codec.sigma, rtol=1e-6, atol=0):
-                raise ValueError("expected prior.sigma to be the exponential of prior.log_sigma")
+            if not (np.allclose(sigma, codec.sigma, rtol=1e-6, atol=0) and (sigma > 0).all()):
+                raise ValueError("expected prior.sigma to be positive, the exponential of prior.log_sigma")
             codec._sigma = sigma
             return codec
 

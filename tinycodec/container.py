@@ -29,6 +29,7 @@ import zlib
 from typing import NamedTuple
 
 MAGIC, VERSION, QUANTIZERS, CHUNK = b"tnyc", 2, ("round", "dither"), 1000
+MAX_IMAGES = 100_000         # that are decoded unless the caller allows more
 HEADER = struct.Struct("<4sBBII8s")
 ENTRY = struct.Struct("<II")
 
@@ -54,7 +55,7 @@ def pack(quantizer, seed, n, fingerprint, chunks):
     return b"".join([header, *table, *chunks])
 
 
-def unpack(data, fingerprint=None, salvage=False):
+def unpack(data, fingerprint=None, salvage=False, max_images=MAX_IMAGES):
     """Bytes -> Stream. Raises ValueError that says what is wrong with them; `salvage` forgives damage that
     leaves at least one chunk. `fingerprint`, if given, is that of the model that is to decode them."""
     data = bytes(memoryview(data))             # or TypeError
@@ -67,6 +68,8 @@ def unpack(data, fingerprint=None, salvage=False):
         raise ValueError(f"stream of version {version}: this tinycodec reads version {VERSION}")
     if quantizer >= len(QUANTIZERS):
         raise ValueError(f"stream of quantizer {quantizer}: this tinycodec knows {', '.join(QUANTIZERS)}")
+    if n > max_images:
+        raise ValueError(f"stream of {n} images: expected at most {max_images}; with max_images it may be more")
     begin = HEADER.size + ENTRY.size * -(-n // CHUNK)
     if len(data) < begin:
         raise ValueError(f"truncated or altered stream: expected a table of {begin - HEADER.size} bytes for {n} images, "

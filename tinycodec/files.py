@@ -1,10 +1,18 @@
 """Files: a crash never leaves half of one, and a bad one is an error before it can do harm."""
 import io
+import math
 import os
+import secrets
 import shutil
 import zipfile
+import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+def printable(text):
+    """`text`, with escapes for what would move the cursor of a terminal, or do worse."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def read_file(path):
@@ -33,15 +41,21 @@ def write_file(path, data):
             file.write(data)
         return
     expect_kind(path, bytes(data[:2]))                     # an input, perhaps, named by mistake
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    partial = target.with_name(f"{secrets.token_hex(8)}.partial")
     try:
-        with open(partial, "wb") as file:
+        with open(partial, "xb") as file:                  # "x": never into what is there, a link of somebody's
             if target.exists():
                 shutil.copymode(target, partial)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, target)
+        with suppress(OSError):                            # some systems cannot sync a folder
+            folder = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)                           # else a power cut may undo the renaming
+            finally:
+                os.close(folder)
     except OSError as error:                               # which would name the partial file, or none
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
@@ -50,24 +64,58 @@ def write_file(path, data):
 
 
 @contextmanager
-def open_archive(path, what):
-    """Open a .npz file as a ZipFile. Whatever is wrong with it or its use is a ValueError: not `what`."""
-    data = io.BytesIO(Path(path).read_bytes())             # a pipe is welcome, too
+def open_archive(data, what):
+    """Open the bytes of a .npz file as a ZipFile. Whatever is wrong with it or its use is a ValueError: `what`."""
     try:
-        with zipfile.ZipFile(data) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             yield archive
+    except MemoryError:
+        raise
     except Exception as error:                             # of a dozen kinds that zipfile and NumPy raise
-        raise ValueError(f"{path}: not {what} ({error})") from None
+        raise ValueError(f"{what} ({error})") from None
 
 
-def read_array(archive, name, like=None):
-    """Read an array of an open .npz file; if `like` is given, one of its dtype and shape, and finite."""
+def read_array(archive, name, like=None, most=2**16):
+    """Read an array of an open .npz file; if `like` is given, one of its dtype and shape, and finite; else
+    one of at most `most` bytes. No more than that is unpacked, whatever the archive promises."""
     import numpy as np                                     # here: `python -m tinycodec --help` does without
     member = archive.getinfo(f"{name}.npy")
-    if like is not None and member.file_size > like.nbytes + 2**16:      # before it is unpacked: zip bombs
-        raise ValueError(f"expected {name} in about {like.nbytes} bytes, got {member.file_size}")
-    # Read to its end, and so checked by the archive's CRC-32.
-    a = np.lib.format.read_array(io.BytesIO(archive.read(member)), allow_pickle=False)
-    if like is not None and ((a.dtype, a.shape) != (like.dtype, like.shape) or not np.isfinite(a).all()):
-        raise ValueError(f"expected {name} to be finite {like.dtype} {like.shape}, got {a.dtype} {a.shape}")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):     # others are unpacked before they are cut
+        raise ValueError(f"expected {name} stored or deflated, got compression method {member.compress_type}")
+    most = 2**16 + (most if like is None else like.nbytes)
+    with archive.open(member) as file:
+        data = file.read(most + 1)                         # to its end, and so checked by the archive's CRC-32
+    if len(data) > most:
+        raise ValueError(f"expected {name} in about {most - 2**16} bytes, got more")
+    file = io.BytesIO(data)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError(f"expected {name} in version 1.0 of the .npy format")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if like is not None and (dtype, shape) != (like.dtype, like.shape):
+        raise ValueError(f"expected {name} to be {like.dtype} {like.shape}, got {dtype} {shape}")
+    if math.prod(shape) * dtype.itemsize > len(data):      # before NumPy makes room for it
+        raise ValueError(f"expected {math.prod(shape)} numbers in {name}, got {len(data)} bytes")
+    file.seek(0)
+    a = np.lib.format.read_array(file, allow_pickle=False)
+    if like is not None and not np.isfinite(a).all():
+        raise ValueError(f"expected {name} to be finite")
     return a
+
+
+def gunzip(data, most):
+    """Bytes of gzip's format -> the first `most` bytes in them: gzip.decompress would unpack whatever there is,
+    and takes quadratic time for many short members. Raises ValueError if they are damaged."""
+    file, out, member = io.BytesIO(data), bytearray(), zlib.decompressobj(wbits=31)
+    try:
+        while len(out) < most:
+            piece = member.unconsumed_tail or member.unused_data.lstrip(b"\0") or file.read(4096)
+            if not piece:
+                break
+            if member.eof:
+                member = zlib.decompressobj(wbits=31)
+            out += member.decompress(piece, most - len(out))
+    except zlib.error as error:
+        raise ValueError(f"damaged gzip data ({error})") from None
+    if len(out) < most and not member.eof:
+        raise ValueError("damaged gzip data (it ends too early)")
+    return bytes(out)

@@ -2,6 +2,8 @@
 import gzip
 import io
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,7 @@ def parse_images(data, name):
         with Image.open(io.BytesIO(data)) as image:
             mode, (width, height) = image.mode, image.size
             if (mode, width, height) == ("L", 28, 28):
+                check_rows(data)
                 return np.asarray(image)[None]
     except Exception as error:                             # of a dozen kinds that NumPy and Pillow raise
         raise ValueError(f"{name}: not readable as images ({error})") from None
@@ -49,6 +52,22 @@ def parse_images(data, name):
     raise ValueError(f"{name}: expected a PNG in 8-bit grey (mode L) of 28×28 pixels, white on black, got mode {mode} of "
                      f"{width}×{height}; this converts it: python -c \"import sys; from PIL import Image; "
                      f"Image.open(sys.argv[1]){to_grey}.resize((28, 28)).save(sys.argv[2])\" old.png new.png")
+
+
+def check_rows(data):
+    """Raise ValueError if an intact PNG of 28×28 grey pixels holds too few of them: Pillow takes them as black."""
+    depth, interlaced, packed, i = data[24], data[28], b"", 8
+    while i < len(data):                                   # chunks: length, kind, content, checksum
+        size, kind = struct.unpack_from(">I4s", data, i)
+        packed += data[i + 8:i + 8 + size] * (kind == b"IDAT")
+        i += 12 + size
+    # Adam7: seven passes, each (first row, first column, steps between rows and columns) of an image of its own.
+    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    expected = sum(len(range(row, 28, down)) * (1 + -(-len(range(column, 28, right)) * depth // 8))
+                   for row, column, down, right in (passes if interlaced else [(0, 0, 1, 1)]))
+    got = len(zlib.decompressobj().decompress(packed, expected))
+    if got < expected:
+        raise ValueError(f"expected {expected} bytes of rows, got {got}")
 
 
 def encode_images(images, name):

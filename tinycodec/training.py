@@ -113,9 +113,10 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     (x − x̂)² ("mse"). `learning_rate` is where Adam begins; it falls to 0 on a cosine. `seed` decides
     the order of the images and the noise. `threads` shards of a batch are worked on at once, which
     changes how sums are rounded; more than one wants a matrix library of one thread (see
-    tinycodec.parallel, also for the default). `checkpoint` is a file written after every epoch; if it
+    tinycodec.parallel, also for the default). `checkpoint` is a file written at the start and after every epoch; if it
     exists already, training goes on from there, to the same bits as in one go, given the same arguments,
-    number of threads, and codec as it was at the start. It is the caller's to delete in the end.
+    number of threads, and codec as it was at the start. It is the caller's to delete in the end. Raises
+    ValueError if another training writes it, too.
 
     Returns the history, a dict of float arrays with one entry per step: "loss", "rate" and
     "distortion". Raises FloatingPointError at the first loss that is not finite, without another
@@ -145,7 +146,9 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     if checkpoint is not None:
         saved = Checkpoint(checkpoint, codec, images, latent_dims=codec.latent_dims, lmbda=lmbda, epochs=epochs, batch=batch,
                            learning_rate=learning_rate, distortion=distortion, seed=seed)
-        history = saved.restore(codec, adam, rng)
+        history = saved.restore(codec, adam, rng, steps)
+        if saved.last is None:                 # a disk that is full is better known now than after an epoch
+            saved.save(codec, adam, rng, history)
     first_epoch = len(history) // steps_an_epoch
     report = Progress(first_epoch, epochs, len(images)) if progress else None
 

@@ -1,10 +1,10 @@
 """MNIST (Y. LeCun and C. Cortes, CC BY-SA 3.0), embedded; or any data set in its IDX layout."""
-import gzip
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
+
+from ..files import gunzip
 
 FILES = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
 
@@ -31,21 +31,30 @@ def find(directory, name):
 
 def parse_idx(data, name):
     """The bytes of an IDX file, gzipped or not: big-endian magic 2051, n, rows, columns, then the pixels."""
-    try:
-        if data.startswith(b"\x1f\x8b"):
-            data = gzip.decompress(data)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{name}: damaged gzip data ({error})") from None
-    if len(data) < 16:
-        raise ValueError(f"{name}: expected a header of 16 bytes, got a file of {len(data)}")
-    magic, n, rows, columns = struct.unpack(">4I", data[:16])
+    packed = data.startswith(b"\x1f\x8b")
+
+    def begin(size):
+        try:
+            return gunzip(data, size) if packed else data
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+
+    header = begin(16)[:16]
+    if len(header) < 16:
+        raise ValueError(f"{name}: expected a header of 16 bytes, got a file of {len(header)}")
+    magic, n, rows, columns = struct.unpack(">4I", header)
     if magic != 2051:
         raise ValueError(f"{name}: expected the magic number 2051 of IDX images, got {magic}")
     if (rows, columns) != (28, 28):
         raise ValueError(f"{name}: expected images of 28×28 pixels, got {rows}×{columns}")
-    if len(data) != 16 + n * 784:
-        raise ValueError(f"{name}: expected {n} images in {16 + n * 784} bytes, got {len(data)}")
-    return np.frombuffer(data, np.uint8, offset=16).reshape(n, 28, 28)
+    size = 16 + n * 784
+    if packed and size > max(2**28, 100 * len(data)):      # digits shrink to a fifth
+        raise ValueError(f"{name}: expected at most {max(2**28, 100 * len(data))} bytes in these {len(data)}, got {n} images "
+                         f"in {size}; if you trust it, unpack it first")
+    pixels = begin(size + 1)
+    if len(pixels) != size:
+        raise ValueError(f"{name}: expected {n} images in {size} bytes, got {'more' if packed and len(pixels) > size else len(pixels)}")
+    return np.frombuffer(pixels, np.uint8, offset=16).reshape(n, 28, 28)
 
 
 def encode_idx(images):
