@@ -10,17 +10,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-# One thread per matrix product, as the images are spread over the cores: see tinycodec.parallel.
+# One thread per matrix product, as the images are spread over the cores: see tinycodec.machine.
 # NumPy reads this when it is first imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
 import tinycodec as tc
-from tinycodec import figures
+from tinycodec.experiments import figures
 from tinycodec.__main__ import add_training_options, errors_in_one_line, train_to_file
-from tinycodec.files import write_file
-from tinycodec.metrics import mean_absolute_error, psnr
+from tinycodec.files.safe import write_file
+from tinycodec.experiments.metrics import mean_absolute_error, psnr
 
 
 def main():

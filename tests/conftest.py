@@ -1,6 +1,6 @@
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.parallel
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.machine
 
 import numpy as np
 import pytest

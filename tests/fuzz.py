@@ -14,12 +14,12 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.parallel
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.machine
 
 import numpy as np
 
 import tinycodec as tc
-from tinycodec import container
+from tinycodec.files import stream as container
 
 
 def damaged_bytes(data, rng):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinycodec as tc
-from tinycodec.checkpoint import Checkpoint
+from tinycodec.files.checkpoint import Checkpoint
 from tinycodec.mnist import FILES, encode_idx
 
 SETTINGS = {"lmbda": 1000, "seed": 3, "threads": 1, "progress": False}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import tinycodec as tc
-from tinycodec import container
-from tinycodec.metrics import psnr
+from tinycodec.files import stream as container
+from tinycodec.experiments.metrics import psnr
 
 
 @pytest.fixture(scope="module")

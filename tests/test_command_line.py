@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinycodec import container
+from tinycodec.files import stream as container
 from tinycodec.__main__ import main
-from tinycodec.imagefiles import read_images, write_images
+from tinycodec.files.images import read_images, write_images
 
 ROOT = Path(__file__).parent.parent
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import tinycodec as tc
-from tinycodec import experiments
-from tinycodec.baselines import KLT, principal_components, through_pillow
-from tinycodec.images import mosaic, tiles
-from tinycodec.metrics import mean_absolute_error, psnr
+from tinycodec.experiments import sweep as experiments
+from tinycodec.experiments.baselines import KLT, principal_components, through_pillow
+from tinycodec.experiments.figures import mosaic, tiles
+from tinycodec.experiments.metrics import mean_absolute_error, psnr
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import pytest
 from matplotlib.image import imread
 
 import tinycodec as tc
-from tinycodec import figures
+from tinycodec.experiments import figures
 
 
 def test_every_figure_is_a_png(codec, mnist, tmp_path, rng):

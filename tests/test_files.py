@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tinycodec.files import gunzip, open_archive, read_array, write_file
+from tinycodec.files.safe import gunzip, open_archive, read_array, write_file
 from tinycodec.mnist import FILES, encode_idx
 
 
@@ -136,7 +136,7 @@ def test_a_device_is_written_to_not_replaced():
 
 @pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="needs the names of open files")
 def test_a_pipe_that_has_a_name_is_written_to():
-    script = "from tinycodec.files import write_file; write_file('/dev/stdout', b'data')"
+    script = "from tinycodec.files.safe import write_file; write_file('/dev/stdout', b'data')"
     assert subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True).stdout == b"data"
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tinycodec.metrics import bd_rate, mean_absolute_error, psnr
+from tinycodec.experiments.metrics import bd_rate, mean_absolute_error, psnr
 
 RATES, QUALITIES = np.array([10.0, 20, 45, 80]), np.array([20.0, 26, 30, 33])
 

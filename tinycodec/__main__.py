@@ -6,11 +6,11 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.parallel
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.machine
 
 import tinycodec as tc                                   # imports the rest, and NumPy, at its first use
-from tinycodec import container
-from tinycodec.files import expect_kind, printable, read_file, write_file
+from tinycodec.files import stream as container
+from tinycodec.files.safe import expect_kind, printable, read_file, write_file
 
 
 def main():

@@ -17,14 +17,14 @@ import math
 
 import numpy as np
 
-from . import container
-from .files import open_archive, read_array, read_file, write_file
+from .files import stream as container
+from .files.safe import open_archive, read_array, read_file, write_file
 from .entropy import NoisyGaussian
 from .images import as_images, as_pixels, check_images
 from .layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
-from .parallel import default_threads, parallel_map
-from .rangecoder import GaussianRangeCoder
-from .refine import refine_integers
+from .machine import default_threads, parallel_map
+from .coding import GaussianRangeCoder
+from .search import refine_integers
 
 
 class Codec:
@@ -113,7 +113,7 @@ class Codec:
         """uint8 (n, 28, 28) -> bytes: all that `decompress` needs besides this model.
 
         `seed` is that of the dither, if quantizer="dither". `refine` > 0 searches so many times
-        for integers of lower rate + lmbda · distortion (see tinycodec.refine).
+        for integers of lower rate + lmbda · distortion (see tinycodec.search).
         """
         if quantizer not in container.QUANTIZERS:
             raise ValueError(f"expected quantizer 'round' or 'dither', got {quantizer!r}")

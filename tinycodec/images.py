@@ -20,14 +20,3 @@ def as_images(x):
     if not np.isfinite(x).all():
         raise ValueError("expected finite pixels, got others: the model's weights are too large")
     return np.rint(x[:, 0] * 255).clip(0, 255).astype(np.uint8).transpose(2, 0, 1)
-
-
-def mosaic(images, columns):
-    """(n, 28, 28) -> one image, `columns` to a row; n must be a multiple of `columns`."""
-    return images.reshape(-1, columns, 28, 28).swapaxes(1, 2).reshape(-1, columns * 28)
-
-
-def tiles(image):
-    """The inverse of `mosaic`: -> (n, 28, 28)."""
-    rows, columns = image.shape[0] // 28, image.shape[1] // 28
-    return image.reshape(rows, 28, columns, 28).swapaxes(1, 2).reshape(-1, 28, 28)

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from .checkpoint import Checkpoint
+from .files.checkpoint import Checkpoint
 from .images import as_pixels, check_images
-from .parallel import default_threads
+from .machine import default_threads
 
 
 def loss_and_gradients(codec, x, noise, lmbda, distortion="mae", batch=None, rate_weight=1.0):
@@ -113,7 +113,7 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     (x − x̂)² ("mse"). `learning_rate` is where Adam begins; it falls to 0 on a cosine. `seed` decides
     the order of the images and the noise. `threads` shards of a batch are worked on at once, which
     changes how sums are rounded; more than one wants a matrix library of one thread (see
-    tinycodec.parallel, also for the default). `checkpoint` is a file written at the start and after every epoch; if it
+    tinycodec.machine, also for the default). `checkpoint` is a file written at the start and after every epoch; if it
     exists already, training goes on from there, to the same bits as in one go, given the same arguments,
     number of threads, and codec as it was at the start. It is the caller's to delete in the end. Raises
     ValueError if another training writes it, too.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import gunzip
+from ..files.safe import gunzip
 
 FILES = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
 

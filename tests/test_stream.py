@@ -2,7 +2,7 @@ import struct
 
 import pytest
 
-from tinycodec import container
+from tinycodec.files import stream as container
 
 FINGERPRINT = b"12345678"
 CHUNKS = [b"one chunk", b"", b"another, longer one", b"the last"]

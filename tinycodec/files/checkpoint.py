@@ -5,8 +5,8 @@ import zlib
 
 import numpy as np
 
-from .codec import Codec
-from .files import open_archive, read_array, read_file
+from ..codec import Codec
+from .safe import open_archive, read_array, read_file
 
 
 class Checkpoint:

@@ -6,8 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from .files import write_file
-from .images import mosaic
+from ..files.safe import write_file
 from .metrics import psnr
 
 STYLE = matplotlib.rc_context({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False,
@@ -106,7 +105,7 @@ def basis_walk(path, codec, images, count=10, steps=7):
     _save(figure, path)
 
 
-# --- of the experiments: `points` are results of tinycodec.experiments.run, by increasing lmbda ---
+# --- of the experiments: `points` are results of tinycodec.experiments.sweep.run, by increasing lmbda ---
 
 @STYLE
 def rate_distortion(path, points, reference, curves):
@@ -253,3 +252,14 @@ def _show(axis, image):
     axis.set_yticks([])
     for spine in axis.spines.values():
         spine.set_visible(False)
+
+
+def mosaic(images, columns):
+    """(n, 28, 28) -> one image, `columns` to a row; n must be a multiple of `columns`."""
+    return images.reshape(-1, columns, 28, 28).swapaxes(1, 2).reshape(-1, columns * 28)
+
+
+def tiles(image):
+    """The inverse of `mosaic`: -> (n, 28, 28)."""
+    rows, columns = image.shape[0] // 28, image.shape[1] // 28
+    return image.reshape(rows, 28, columns, 28).swapaxes(1, 2).reshape(-1, 28, 28)

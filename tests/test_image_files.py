@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinycodec.imagefiles import parse_images, read_images, write_images
+from tinycodec.files.images import parse_images, read_images, write_images
 from tinycodec.mnist import encode_idx
 
 

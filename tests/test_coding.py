@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tinycodec.entropy import NoisyGaussian
-from tinycodec.rangecoder import GaussianRangeCoder
+from tinycodec.coding import GaussianRangeCoder
 
 MEAN, STD = np.array([0.0, 0.3, -2.0, 0.0]), np.array([0.01, 0.4, 3.0, 12.0])
 

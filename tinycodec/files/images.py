@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image                  # Pillow comes with matplotlib
 
-from .files import read_file, write_file
-from .images import check_images
-from .mnist import encode_idx, parse_idx
+from .safe import read_file, write_file
+from ..images import check_images
+from ..mnist import encode_idx, parse_idx
 
 
 def read_images(*paths):

@@ -8,8 +8,8 @@ they reached 92.4, and four sweeps 92.1.
 """
 import numpy as np
 
-from .images import as_images, as_pixels
-from .parallel import default_threads, parallel_map
+from ..images import as_images, as_pixels
+from ..machine import default_threads, parallel_map
 
 
 def refine_integers(codec, images, k, u, lmbda, sweeps):

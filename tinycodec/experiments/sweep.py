@@ -13,16 +13,17 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.parallel
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.machine
 
 import numpy as np
 
 import tinycodec as tc
-from tinycodec import container, figures
-from tinycodec.baselines import KLT, principal_components, through_pillow
-from tinycodec.files import write_file
-from tinycodec.images import mosaic, tiles
-from tinycodec.metrics import bd_rate, mean_absolute_error, psnr
+from tinycodec.experiments import figures
+from tinycodec.files import stream as container
+from tinycodec.experiments.baselines import KLT, principal_components, through_pillow
+from tinycodec.files.safe import write_file
+from tinycodec.experiments.figures import mosaic, tiles
+from tinycodec.experiments.metrics import bd_rate, mean_absolute_error, psnr
 
 LMBDAS = 100, 250, 500, 1000, 2000, 4000, 8000
 LATENT_DIMS = 2, 5, 10, 20, 50

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tinycodec.refine import refine_integers
+from tinycodec.search import refine_integers
 
 LMBDA = 2000
 

@@ -4,7 +4,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from .rangecoder import GaussianRangeCoder
+from ..coding import GaussianRangeCoder
 
 
 def principal_components(images, count=200):

@@ -1,0 +1,1 @@
+"""What the codec achieves, and against whom:    python -m tinycodec.experiments"""

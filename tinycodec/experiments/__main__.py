@@ -1,0 +1,4 @@
+from .sweep import main
+
+if __name__ == "__main__":
+    main()
