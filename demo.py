@@ -10,10 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-# One thread per matrix product, as the images are spread over the cores: see tinycodec.machine.
-# NumPy reads this when it is first imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 import numpy as np
 
 import tinycodec as tc

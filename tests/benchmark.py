@@ -10,15 +10,14 @@ import subprocess
 import sys
 import time
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.machine
-
 import numpy as np
 
 import tinycodec as tc
-from tinycodec.images import as_pixels
+from tinycodec.model import as_pixels
 from tinycodec.layers import Conv2D, ConvTranspose2D, Dense
 from tinycodec.machine import default_threads, parallel_map
-from tinycodec.training import Adam, loss_and_gradients
+from tinycodec.machine.session import Adam
+from tinycodec.model import loss_and_gradients
 
 PEAK_MEMORY = """
 import resource, sys, tinycodec as tc

@@ -1,7 +1,5 @@
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.machine
-
 import numpy as np
 import pytest
 

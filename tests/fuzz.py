@@ -14,8 +14,6 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.machine
-
 import numpy as np
 
 import tinycodec as tc

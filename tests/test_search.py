@@ -18,7 +18,7 @@ def digits(mnist):
 
 @pytest.mark.parametrize("quantizer", ["round", "dither"])
 def test_no_image_gets_worse(quantizer, codec, digits):
-    u = codec.dither(1, len(digits)) if quantizer == "dither" else np.float32(0)
+    u = codec.dither("dither", 1, len(digits)) if quantizer == "dither" else np.float32(0)
     k = codec.quantise(codec.analysis(digits), u)
     before, after = loss(codec, digits, k, u), loss(codec, digits, refine_integers(codec, digits, k, u, LMBDA, 2), u)
     assert (after < before + 1e-3).all()

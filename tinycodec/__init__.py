@@ -1,14 +1,24 @@
-"""tinycodec: a learned image codec from scratch in NumPy."""
-from importlib import import_module
+"""tinycodec: a learned image codec in NumPy.
 
-HOMES = {"Codec": "codec", "check_gradients": "gradcheck", "load_mnist": "mnist", "read_images": "files.images",
-         "train": "training", "write_images": "files.images"}
-__all__ = list(HOMES)
+    image ──g_a──▶ latents ──round──▶ integers ──range coder──▶ bytes
+    image ◀──g_s── latents ◀────────────────── ◀──range coder── bytes
 
+To read, in the order in which data flows:
 
-def __getattr__(name):
-    # Imported at their first use: `python -m tinycodec` imports this file before __main__.py can choose
-    # how many threads NumPy is to have, and NumPy asks when it is imported (see tinycodec.machine).
-    if name not in HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{HOMES[name]}"), name)
+    model.py      the transforms, the prior, and the loss with its gradients: page one
+    layers.py     what the transforms are made of, forward and backward
+    entropy.py    what a latent costs in bits, and how that changes
+    training.py   Adam, the schedule, the loop
+    coding.py     integers <-> bytes, by the book and by `constriction`
+    codec.py      what users call
+    gradcheck.py  is a gradient right?
+
+The folders are the tool: files, search, experiments, machine, mnist.
+"""
+from .codec import Codec
+from .files.images import read_images, write_images
+from .gradcheck import check_gradients
+from .mnist import load_mnist
+from .training import train
+
+__all__ = ["Codec", "check_gradients", "load_mnist", "read_images", "train", "write_images"]

@@ -6,11 +6,11 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.machine
-
-import tinycodec as tc                                   # imports the rest, and NumPy, at its first use
-from tinycodec.files import stream as container
+import tinycodec as tc
+from tinycodec.codec import MAX_IMAGES
+from tinycodec.files.checkpoint import parse
 from tinycodec.files.safe import expect_kind, printable, read_file, write_file
+from tinycodec.files.stream import read, unpack
 
 
 def main():
@@ -63,11 +63,11 @@ def decompress(args):
     """Decompress a stream."""
     codec, data = tc.Codec.load(args.model), read_file(args.stream)
     with errors_in_one_line(f"tinycodec: {args.stream}"):
-        stream = container.unpack(data, codec.fingerprint(), args.salvage, args.max_images)
-        images, lost = codec.decode(stream)
+        stream = unpack(data, codec.fingerprint(), args.salvage, args.max_images)
+        images = read(codec, stream)
     tc.write_images(args.output, images)
     if stream.damage:
-        raise ValueError(f"{args.stream}: {stream.damage}; lost, and black in the output, are {len(lost)} of {len(images)} images")
+        raise ValueError(f"{args.stream}: {stream.damage}; lost, and black in the output, are {len(stream.lost)} of {len(images)} images")
 
 
 def info(args):
@@ -76,14 +76,14 @@ def info(args):
     for file in args.file:
         data, name = read_file(file), printable(file)
         if data.startswith(b"PK"):             # a ZIP archive, as .npz files are
-            codec = tc.Codec.parse(data, name)
+            codec = parse(data, file)
             fingerprint = codec.fingerprint()
             models.setdefault(fingerprint, []).append(name)
             text += (f"{name}: a model with {codec.latent_dims} latents and {sum(p.size for p in codec.params.values()):,} "
                      f"parameters, fingerprint {fingerprint.hex()}\n")
         else:
             with errors_in_one_line(f"tinycodec: {name}"):
-                streams[name] = len(data), container.unpack(data, salvage=True, max_images=args.max_images)
+                streams[name] = len(data), unpack(data, salvage=True, max_images=args.max_images)
     for name, (size, stream) in streams.items():
         text += (f"{name}: a stream of {stream.n:,} images in {size:,} bytes, {8 * size / max(stream.n, 1):.2f} bits an image\n"
                  f"    quantizer {stream.quantizer}, seed {stream.seed}; chunks: {len(stream.chunks)}, {stream.damage or 'all intact'}\n"
@@ -128,8 +128,8 @@ def parse_arguments():
     command = add(info, "info model.npz digits.tnyc")
     command.add_argument("file", nargs="+", help="streams and models")
     for name in ("decompress", "info"):
-        commands.choices[name].add_argument("--max-images", type=int, default=container.MAX_IMAGES, metavar="N",
-                                            help=f"refuse streams of more (default {container.MAX_IMAGES})")
+        commands.choices[name].add_argument("--max-images", type=int, default=MAX_IMAGES, metavar="N",
+                                            help=f"refuse streams of more (default {MAX_IMAGES})")
     return parser.parse_args()
 
 

@@ -7,21 +7,19 @@ delete the folder to begin afresh. Then come the baselines, the tables and the p
 import argparse
 import json
 import multiprocessing
-import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.machine
-
 import numpy as np
 
 import tinycodec as tc
 from tinycodec.experiments import figures
-from tinycodec.files import stream as container
+from tinycodec.files import stream
 from tinycodec.experiments.baselines import KLT, principal_components, through_pillow
 from tinycodec.files.safe import write_file
+from tinycodec.machine import cores
 from tinycodec.experiments.figures import mosaic, tiles
 from tinycodec.experiments.metrics import bd_rate, mean_absolute_error, psnr
 
@@ -51,7 +49,7 @@ def run(out, lmbda, latent_dims, epochs):
         codec.save(model)
 
     def measure(data):
-        y_hat = codec.decode_latents(container.unpack(data))
+        y_hat = stream.latents(codec, stream.unpack(data))
         decoded = codec.synthesis(y_hat)
         return {"bits_ideal": codec.bits(y_hat).sum() / len(images), "bits_file": 8 * len(data) / len(images),
                 "mae": mean_absolute_error(images, decoded), "psnr": psnr(images, decoded).mean()}, y_hat
@@ -196,7 +194,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("output/experiments"), help="default output/experiments")
     parser.add_argument("--epochs", type=int, default=15, help="of each run (default 15, the reference's)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once (default: cores)")
+    parser.add_argument("--jobs", type=int, default=cores(), help="runs at once (default: cores)")
     args = parser.parse_args()
     try:
         args.out.mkdir(parents=True, exist_ok=True)

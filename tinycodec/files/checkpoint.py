@@ -1,4 +1,6 @@
-"""Training that can be killed: all that the rest of it depends on, in one file."""
+"""Models in files, and training that can be killed: all that the rest of it depends on, in one model file."""
+import hashlib
+import io
 import json
 import os
 import zlib
@@ -6,37 +8,80 @@ import zlib
 import numpy as np
 
 from ..codec import Codec
-from .safe import open_archive, read_array, read_file
+from .safe import open_archive, read_array, read_file, write_file
+
+
+def save(path, codec, **more):
+    """Write all parameters and σ, and the arrays `more`, to a NumPy .npz file."""
+    archive = io.BytesIO()                 # a ZipFile whose disk is full complains again when it is deleted
+    np.savez(archive, latent_dims=np.int64(codec.latent_dims), **codec.params, **{"prior.sigma": codec.sigma}, **more)
+    write_file(path, archive.getvalue())
+
+
+def load(path):
+    """Read a codec that `save` wrote. Raises ValueError if the file is anything else."""
+    return parse(read_file(path), path)
+
+
+def parse(data, name):
+    """The bytes of a file called `name`, which `save` wrote -> Codec."""
+    with open_archive(data, f"{name}: not a model that tinycodec saved") as archive:
+        codec = Codec(int(read_array(archive, "latent_dims", np.int64(0))))
+        for parameter, p in codec.params.items():
+            p[...] = read_array(archive, parameter, p)
+        codec.fix_sigma()
+        sigma = read_array(archive, "prior.sigma", codec.sigma)
+        if not (np.allclose(sigma, codec.sigma, rtol=1e-6, atol=0) and (sigma > 0).all()):
+            raise ValueError("expected prior.sigma to be positive, the exponential of prior.log_sigma")
+        codec.sigma = sigma
+        return codec
+
+
+def fingerprint(codec):
+    """8 bytes that differ between models that decode differently: the first of the SHA-256 of σ, as
+    little-endian float64, and of g_s.* and prior.mu as float32, in the order of the model's file."""
+    digest = hashlib.sha256(codec.sigma.astype("<f8").tobytes())
+    for name, p in codec.params.items():
+        if not name.startswith("g_a.") and name != "prior.log_sigma":
+            digest.update(p.astype("<f4").tobytes())
+    return digest.digest()[:8]
 
 
 class Checkpoint:
-    """A model file (`Codec.load` reads it, too) with the state of Adam and of the random generator.
+    """A model file (`load` reads it, too) with the state of Adam and of the random generator.
 
     `settings`, the images and the weights that `codec` has at the start decide the course of a training,
     so only one in which they are the same may go on from here.
     """
 
-    def __init__(self, path, codec, images, **settings):
-        settings["images"] = f"{len(images)}, CRC-32 {zlib.crc32(images.tobytes()):08x}"
-        settings["initial weights"] = f"CRC-32 {zlib.crc32(b''.join(p.tobytes() for p in codec.params.values())):08x}"
-        self.path, self.settings = path, json.loads(json.dumps(settings, default=float))     # NumPy's numbers -> Python's
+    def __init__(self, path, codec, images, adam, rng, settings):
+        self.path, self.codec, self.rng = path, codec, rng
+        self.adam, self.moments = adam, {f"adam.{letter}.{name}": a for name, (_, m, v) in adam.state.items()
+                                         for letter, a in (("m", m), ("v", v))}
+        settings = {"latent_dims": codec.latent_dims} | settings | {
+            "images": f"{len(images)}, CRC-32 {zlib.crc32(images.tobytes()):08x}",
+            "initial weights": f"CRC-32 {zlib.crc32(b''.join(p.tobytes() for p in codec.params.values())):08x}"}
+        self.settings = json.loads(json.dumps(settings, default=float))     # NumPy's numbers -> Python's
         self.last = None                       # which file it was when this training read or wrote it
 
-    def save(self, codec, adam, rng, history):
+    def save(self, history):
         """Raises ValueError, and writes nothing, if another training has changed the file since `restore` or `save`."""
         if self._file() != self.last:
             raise ValueError(f"{self.path}: another training writes this checkpoint; it goes on, this one ends")
-        state = json.dumps({"settings": self.settings, "rng": rng.bit_generator.state})
-        codec.save(self.path, training=np.array(state), history=np.reshape(history, (-1, 3)), **adam.arrays())
+        self.codec.fix_sigma()
+        state = json.dumps({"settings": self.settings, "rng": self.rng.bit_generator.state})
+        save(self.path, self.codec, training=np.array(state), history=np.reshape(history, (-1, 3)), **self.moments)
         self.last = self._file()
 
-    def restore(self, codec, adam, rng, steps):
-        """Set all to what `save` saved; returns the history, of at most `steps` steps, [] if there is none yet.
+    def restore(self, steps):
+        """Set all to what `save` saved; returns the history, of at most `steps` steps. If there is no file yet, it
+        is written: a disk that is full is better known now than after an epoch.
 
         Raises ValueError if the file is damaged, or of a training with other settings.
         """
         self.last = self._file()
         if self.last is None:
+            self.save([])
             return []
         data = read_file(self.path)            # once: another training may replace it meanwhile
         with open_archive(data, f"{self.path}: not the checkpoint of this training; go on with that, or delete it") as archive:
@@ -47,12 +92,12 @@ class Checkpoint:
             history = read_array(archive, "history", most=24 * steps)
             if history.dtype != np.float64 or history.shape[1:] != (3,) or not np.isfinite(history).all():
                 raise ValueError(f"expected a history of finite float64 (steps, 3), got {history.dtype} {history.shape}")
-            for name, a in adam.arrays().items():
+            for name, a in self.moments.items():
                 a[...] = read_array(archive, name, a)
-            rng.bit_generator.state = state["rng"]
-        for name, p in Codec.parse(data, self.path).params.items():
-            codec.params[name][...] = p
-        adam.t = len(history)                              # a step is counted once in each
+            self.rng.bit_generator.state = state["rng"]
+        for name, p in parse(data, self.path).params.items():
+            self.codec.params[name][...] = p
+        self.adam.t = len(history)             # a step is counted once in each
         return [tuple(row) for row in history]
 
     def _file(self):

@@ -1,4 +1,4 @@
-"""The file format: a header, a table, and chunks of 1,000 images that are decoded independently.
+"""The stream format: a header, a table, and chunks of 1,000 images that are decoded independently.
 
     offset  size  field, all numbers little-endian and unsigned
          0     4  magic "tnyc"
@@ -11,10 +11,10 @@
     22+8·c        the chunks, one after another
 
 Chunk i holds the images 1000·i, 1000·i + 1, …, up to 1,000 of them: their integers k, image by image and
-latent by latent, range-coded as `GaussianRangeCoder.decode` says, with mean −u (k is ŷ − μ − u, and ŷ has
+latent by latent, range-coded as `decode_by_the_book` in coding.py does, with mean −u (k is ŷ − μ − u, and ŷ has
 mean μ), the model's σ (prior.sigma in its file, float64, one for each of the d latents) and
 limit = ⌈min(16 + 16·max σ, 2²⁰)⌉. From k the decoder makes
-ŷ = k + (μ + u) in float32 (μ is prior.mu), and the image g_s(ŷ), see codec.py and images.py. With "round"
+ŷ = k + (μ + u) in float32 (μ is prior.mu), and the image g_s(ŷ), see model.py. With "round"
 u is 0; with "dither" it is (r >> 40)/2²⁴ − ½, where r are the raw 64-bit outputs of NumPy's PCG64(seed),
 one for each latent of each image in the same order; chunk i begins with output 1000·i·d.
 
@@ -28,8 +28,11 @@ import struct
 import zlib
 from typing import NamedTuple
 
+import numpy as np
+
+from ..codec import MAX_IMAGES
+
 MAGIC, VERSION, QUANTIZERS, CHUNK = b"tnyc", 2, ("round", "dither"), 1000
-MAX_IMAGES = 100_000         # that are decoded unless the caller allows more
 HEADER = struct.Struct("<4sBBII8s")
 ENTRY = struct.Struct("<II")
 
@@ -41,6 +44,42 @@ class Stream(NamedTuple):
     fingerprint: bytes
     chunks: list                # of (slice of the images, bytes, or None where damaged)
     damage: str                 # all of it in words, or ""
+
+    @property
+    def lost(self):
+        """Indices of the images in damaged chunks."""
+        return [i for part, chunk in self.chunks if chunk is None for i in range(part.start, part.stop)]
+
+
+def check_options(quantizer, seed):
+    if quantizer not in QUANTIZERS:
+        raise ValueError(f"expected quantizer 'round' or 'dither', got {quantizer!r}")
+    if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**32):
+        raise ValueError(f"expected a seed, an integer from 0 to 2**32 - 1, got {seed!r}")
+
+
+def write(codec, k, u, quantizer, seed):
+    """Integers and dither, (n, latent_dims) -> bytes, the whole stream."""
+    coder = codec.range_coder()
+    chunks = [coder.encode(k[part], -u[part]) for part in chunk_slices(len(k))]
+    return pack(quantizer, seed, len(k), codec.fingerprint(), chunks)
+
+
+def latents(codec, stream):
+    """-> ŷ of a Stream's images, float32 (n, latent_dims); of lost ones, the mode."""
+    coder, u = codec.range_coder(), codec.dither(stream.quantizer, stream.seed, stream.n)
+    k = np.zeros(u.shape, np.int32)
+    for part, chunk in stream.chunks:
+        if chunk is not None:
+            k[part] = coder.decode(chunk, part.stop - part.start, -u[part])
+    return codec.dequantise(k, u)
+
+
+def read(codec, stream):
+    """-> a Stream's images, uint8 (n, 28, 28), black where lost."""
+    images = codec.synthesis(latents(codec, stream))
+    images[stream.lost] = 0
+    return images
 
 
 def chunk_slices(n):

@@ -1,25 +1,89 @@
-"""How many threads: either the matrix library spreads each product over the cores, or we spread
-the images. The latter is faster, since element-wise work is spread too; both at once is slower
-than either. A matrix library reads its thread count from the environment when NumPy is first
-imported, so a program that wants the fast way says so before that, as demo.py does:
+"""How many threads, and whose: ours, which share out the images, or the matrix library's?
 
-    import os
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+Ours are faster, since element-wise work is shared out too; both at once are slower than either. So
+the matrix library is asked for one thread while ours work, and given back what it had afterwards.
+Neither the environment nor anybody's setting is read or changed for that.
 """
+import ctypes
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
 
-LIBRARY_SETTINGS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+import numpy as np
+from numpy.linalg import _umath_linalg
+
+FUNCTIONS = [(f"{p}openblas_get_num_threads{s}", f"{p}openblas_set_num_threads{s}")
+             for p in ("scipy_", "") for s in ("64_", "")] + [("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]
+BATCH = 128                    # images that are transformed at once
+lock, users, before = Lock(), 0, None
+
+
+def cores():
+    """The number of cores that this process may use, by its affinity and by a container's quota."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(count, -(-int(quota) // int(period))))
+    except (OSError, ValueError):              # no such file, or a quota of "max"
+        return count
 
 
 def default_threads():
-    """All cores if the matrix library was told to use one, else 1."""
-    if any(os.environ.get(name) == "1" for name in LIBRARY_SETTINGS):
-        return os.cpu_count()
-    return 1
+    """All cores, or 1 if the matrix library does not take orders: then its threads are all there are."""
+    return cores() if library() else 1
 
 
-def parallel_map(function, items, threads):
-    """[function(item) for item in items], on `threads` threads."""
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(function, items))
+@lru_cache
+def library():
+    """-> the functions that get and set NumPy's matrix library's number of threads, or None."""
+    # The loader looks in an extension module's own libraries too, except on Windows.
+    beside = Path(np.__file__).parent.parent / "numpy.libs"
+    for path in (_umath_linalg.__file__, *map(str, beside.glob("*openblas*"))):
+        loaded = ctypes.CDLL(path)
+        for names in FUNCTIONS:
+            if all(hasattr(loaded, name) for name in names):
+                return tuple(getattr(loaded, name) for name in names)
+    return None
+
+
+@contextmanager
+def workers(threads):
+    """-> a function like `map` that works on `threads` threads, each with one thread of the matrix library."""
+    global users, before
+    get, set_to = library() or (lambda: None, lambda n: None)
+    with lock:
+        if not users:                          # somebody else's workers may be at work already
+            before = get()
+            set_to(1)
+        users += 1
+    try:
+        with ThreadPoolExecutor(threads) if threads > 1 else nullcontext() as pool:
+            yield lambda function, items: list((pool.map if pool else map)(function, items))
+    finally:
+        with lock:
+            users -= 1
+            if not users:
+                set_to(before)
+
+
+def parallel_map(function, items):
+    """[function(item) for item in items], on all cores."""
+    with workers(default_threads()) as on_threads:
+        return on_threads(function, items)
+
+
+def in_batches(function, a, size=BATCH):
+    """function(a), in batches of `size` rows that share out the cores.
+
+    The last batch is filled up with zeros: a matrix product may round differently at another shape, and what
+    becomes of an image must not depend on how many others come with it.
+    """
+    def one(i):
+        batch = a[i:i + size]
+        padding = np.zeros((size - len(batch), *a.shape[1:]), a.dtype)
+        return function(np.concatenate([batch, padding]))[:len(batch)]
+
+    return np.concatenate(parallel_map(one, range(0, max(len(a), 1), size)))

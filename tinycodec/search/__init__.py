@@ -8,8 +8,8 @@ they reached 92.4, and four sweeps 92.1.
 """
 import numpy as np
 
-from ..images import as_images, as_pixels
-from ..machine import default_threads, parallel_map
+from ..machine import BATCH, parallel_map
+from ..model import as_images, as_pixels
 
 
 def refine_integers(codec, images, k, u, lmbda, sweeps):
@@ -23,23 +23,21 @@ def refine_integers(codec, images, k, u, lmbda, sweeps):
     if lmbda is None or not 0 < lmbda < np.inf:
         raise ValueError(f"refine needs a positive, finite lmbda, got {lmbda!r}")
     u = np.broadcast_to(u, k.shape)
-    batch = 128
-    starts = range(0, len(k), batch)
-    parts = parallel_map(lambda i: _refine_batch(codec, images[i:i + batch], k[i:i + batch], u[i:i + batch], lmbda,
-                                                 sweeps), starts, default_threads())
+    parts = parallel_map(lambda i: _refine_batch(codec, images[i:i + BATCH], k[i:i + BATCH], u[i:i + BATCH], lmbda, sweeps),
+                         range(0, len(k), BATCH))
     return np.concatenate(parts) if parts else k
 
 
 def _refine_batch(codec, images, k, u, lmbda, sweeps):
-    n, missing = len(k), 128 - len(k)          # filled up as the decoder does, for the same rounding
+    n, missing = len(k), BATCH - len(k)          # filled up as the decoder does, for the same rounding
     images, k, u = (np.concatenate([a, np.zeros((missing, *a.shape[1:]), a.dtype)]) for a in (images, k, u))
-    x, every_image = as_pixels(images), np.arange(128)
+    x, every_image = as_pixels(images), np.arange(BATCH)
 
     def bits_of(k):
-        return codec.bits(codec.dequantise(k, u))                                   # (128, latent_dims)
+        return codec.bits(codec.dequantise(k, u))                                   # (BATCH, latent_dims)
 
     def evaluate(k, gradient=True):
-        """-> loss (128,), bits, and the distortion's slope in each latent (128, latent_dims)."""
+        """-> loss (BATCH,), bits, and the distortion's slope in each latent (BATCH, latent_dims)."""
         bits = bits_of(k)
         x_hat, cache = codec.g_s.forward(codec.dequantise(k, u).T)
         loss = bits.sum(axis=1) + lmbda * np.abs(as_pixels(as_images(x_hat)) - x).mean(axis=(0, 1, 2))

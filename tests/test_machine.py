@@ -1,0 +1,66 @@
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tinycodec import machine
+
+needs_library = pytest.mark.skipif(machine.library() is None, reason="this NumPy's matrix library takes no orders")
+
+
+@pytest.fixture
+def library():
+    """The matrix library with two threads, as its user set it."""
+    get, set_to = machine.library()
+    before = get()
+    set_to(2)
+    yield get
+    set_to(before)
+
+
+@needs_library
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_matrix_library_has_one_thread_while_ours_work_and_then_what_it_had(threads, library):
+    with machine.workers(threads) as on_threads:
+        assert on_threads(lambda _: library(), range(3)) == [1, 1, 1]
+    assert library() == 2
+
+
+@needs_library
+def test_an_error_gives_the_matrix_library_its_threads_back(library):
+    with pytest.raises(ZeroDivisionError), machine.workers(2) as on_threads:
+        on_threads(lambda i: 1 / i, [0])
+    assert library() == 2
+
+
+@needs_library
+def test_the_last_of_several_workers_gives_the_threads_back(library):
+    with machine.workers(2):
+        with machine.workers(2):
+            pass
+        assert library() == 1
+    assert library() == 2
+
+
+@needs_library
+def test_numpys_own_wheels_are_found_and_all_cores_are_used():
+    assert machine.default_threads() == machine.cores()
+
+
+def test_one_thread_needs_no_pool(monkeypatch):
+    monkeypatch.setattr("threading.Thread.start", None)
+    with machine.workers(1) as on_threads:
+        assert on_threads(lambda i: threading.current_thread(), [0]) == [threading.main_thread()]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a system that binds processes to cores")
+def test_cores_are_those_that_the_process_may_use():
+    script = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from tinycodec import machine; print(machine.cores())"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "1\n"
+
+
+def test_importing_the_package_changes_no_environment():
+    script = "import os; before = dict(os.environ); import tinycodec, tinycodec.__main__; assert dict(os.environ) == before"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,98 @@
+"""What a training has around it: threads, a checkpoint, a line of progress, and a fast Adam."""
+import sys
+import time
+from contextlib import contextmanager
+
+import numpy as np
+
+from ..files.checkpoint import Checkpoint
+from . import default_threads, workers
+
+
+@contextmanager
+def session(codec, images, adam, rng, steps, settings, threads, progress, checkpoint):
+    """-> (the history so far, a `map` on threads, a function to be called with the history after each step)."""
+    steps_an_epoch = steps // settings["epochs"]
+    saved = checkpoint and Checkpoint(checkpoint, codec, images, adam, rng, settings)
+    history = saved.restore(steps) if saved else []
+    report = progress and Progress(len(history), steps, steps_an_epoch, len(images))
+
+    def after_step(history):
+        if saved and len(history) % steps_an_epoch == 0:       # before the report: an epoch on the screen is safe
+            saved.save(history)
+        if report:
+            report(history)
+
+    try:
+        with workers(threads) as on_threads:
+            yield history, on_threads, after_step
+    finally:
+        codec.fix_sigma()
+
+
+class Progress:
+    """A line that renews itself on a terminal, a line an epoch elsewhere."""
+
+    def __init__(self, first, steps, steps_an_epoch, images):
+        self.first, self.steps, self.steps_an_epoch, self.images = first, steps, steps_an_epoch, images
+        self.begun = self.shown = time.monotonic()
+
+    def __call__(self, history):
+        now, step = time.monotonic(), len(history)
+        last, live = step % self.steps_an_epoch == 0, sys.stderr.isatty()
+        if not last and (not live or now - self.shown < 0.2):
+            return
+        self.shown = now
+        steps_a_second = (step - self.first) / (now - self.begun)
+        minutes, seconds = divmod(round((self.steps - step) / steps_a_second), 60)
+        epoch, done = divmod(step - 1, self.steps_an_epoch)
+        loss, rate, distortion = np.mean(history[-100:], axis=0)
+        print(f"epoch {epoch + 1}/{self.steps // self.steps_an_epoch} {(done + 1) / self.steps_an_epoch:4.0%}  "
+              f"{steps_a_second * self.images / self.steps_an_epoch:5.0f} images/s  loss {loss:7.2f}  "
+              f"rate {rate:6.2f} bits  distortion {distortion:.4f}  {minutes}:{seconds:02} left",
+              end="\r" if live and not last else "\n", file=sys.stderr, flush=True)
+
+
+class Adam:
+    """`training.adam_step` for all parameters, in place and on blocks that stay in the cache: a third of the time.
+
+    M = m/(1 − β₁) and V = v/(1 − β₂) spare two passes; c₁ and c₂ have these factors and the bias correction.
+    The shards' gradients are summed up block by block as well, so their sum is never in memory.
+    """
+    BETA1, BETA2, EPSILON, BLOCK = 0.9, 0.99, 1e-7, 2**17
+
+    def __init__(self, params, speed=None):
+        """`params` are arrays by name; `speed` gives some of them a multiple of the learning rate."""
+        if not all(p.flags.c_contiguous for p in params.values()):
+            raise ValueError("expected parameters in C order, to be updated in place")
+        flat = {name: p.reshape(-1) for name, p in params.items()}
+        self.state = {name: (p, np.zeros_like(p), np.zeros_like(p)) for name, p in flat.items()}
+        self.blocks = [(name, slice(i, i + self.BLOCK)) for name, p in flat.items() for i in range(0, p.size, self.BLOCK)]
+        self.speed, self.t = speed or {}, 0
+
+    def update(self, shards, learning_rate, on_threads):
+        """Change the parameters in place; the gradient is the sum of the dicts `shards`."""
+        self.t += 1
+        c1 = (1 - self.BETA1) / (1 - self.BETA1**self.t)
+        c2 = (1 - self.BETA2) / (1 - self.BETA2**self.t)
+
+        def update(blocks):
+            for name, block in blocks:
+                p, M, V = (a[block] for a in self.state[name])
+                g, *others = (shard[name].reshape(-1)[block] for shard in shards)
+                for other in others:
+                    g = g + other
+                M *= self.BETA1
+                M += g
+                step = g * g
+                V *= self.BETA2
+                V += step
+                np.sqrt(V, out=step)
+                step += self.EPSILON / c2**0.5
+                np.divide(M, step, out=step)
+                # A Python float: NumPy's would make the product float64, and slow.
+                step *= float(learning_rate * self.speed.get(name, 1) * c1 / c2**0.5)
+                p -= step
+
+        n = len(shards)
+        on_threads(update, [self.blocks[i::n] for i in range(n)])

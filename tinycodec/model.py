@@ -1,0 +1,101 @@
+"""Page one: what a learned codec is, and what it learns to minimise.
+
+           g_a            + u             g_s
+      x ────────▶ y ─────────────▶ ỹ ────────▶ x̂        training: u is uniform noise in ±½
+    image      latents             │        decoded     coding: ỹ becomes ŷ, that is y rounded, and
+                                   ▼                    the prior's p tells a range coder how to
+                        rate = −Σ log₂ p(ỹ)             write it in as many bits (codec.py)
+
+    loss = rate [bits an image] + lmbda · distortion [mean |x − x̂|, of pixels in 0 … 1]
+"""
+import numpy as np
+
+from .entropy import NoisyGaussian
+from .layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
+
+
+class Model:
+    """The analysis transform g_a, the synthesis transform g_s, and the prior of `latent_dims` latents.
+
+    Untrained; `seed` decides the initial weights. (The transforms follow Ballé, Laparra & Simoncelli
+    2017, "End-to-end optimized image compression", with leaky ReLU in the place of GDN.)
+    """
+
+    def __init__(self, latent_dims=50, seed=0):
+        if not (isinstance(latent_dims, (int, np.integer)) and 1 <= latent_dims <= 10_000):
+            raise ValueError(f"expected latent_dims, an integer from 1 to 10000, got {latent_dims!r}")
+        rng = np.random.default_rng(seed)
+        self.latent_dims = int(latent_dims)
+        self.g_a = Sequential(                                     # (28, 1, 28, n)
+            Conv2D(1, 20, 5, 2, rng), LeakyReLU(),                 # (14, 20, 14, n)
+            Conv2D(20, 50, 5, 2, rng), LeakyReLU(),                # (7, 50, 7, n)
+            Reshape(2450), Dense(2450, 500, rng), LeakyReLU(),     # (500, n)
+            Dense(500, self.latent_dims, rng))                     # (latent_dims, n)
+        self.g_s = Sequential(                                     # and the same way back
+            Dense(self.latent_dims, 500, rng), LeakyReLU(),
+            Dense(500, 2450, rng), LeakyReLU(), Reshape(7, 50, 7),
+            ConvTranspose2D(50, 20, 5, 2, rng), LeakyReLU(),
+            ConvTranspose2D(20, 1, 5, 2, rng), LeakyReLU())
+        self.prior = NoisyGaussian(self.latent_dims)
+
+    @property
+    def params(self):
+        """All parameters by name, as "g_a.0.w"; arrays to be changed in place."""
+        return named(g_a=self.g_a.params, g_s=self.g_s.params, prior=self.prior.params)
+
+
+def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0):
+    """-> (loss, rate, distortion), and dloss/dp for every p of `model.params`, by name.
+
+    loss = rate_weight · rate + lmbda · distortion, a mean over n images: x are their pixels,
+    (28, 1, 28, n), and noise is uniform in ±½, (latent_dims, n). The distortion is the mean of
+    |x − x̂| ("mae") or of (x − x̂)² ("mse").
+    """
+    n = x.shape[-1]
+    y, cache_a = model.g_a.forward(x)
+    y_tilde = y + noise
+    bits, cache_p = model.prior.forward(y_tilde)
+    x_hat, cache_s = model.g_s.forward(y_tilde)
+
+    rate = bits.sum(dtype=np.float64) / n
+    error = x_hat - x
+    if distortion == "mae":
+        d, dx_hat = np.abs(error).sum(dtype=np.float64) / x.size, np.sign(error)
+    else:
+        d, dx_hat = np.square(error).sum(dtype=np.float64) / x.size, 2 * error
+    loss = rate_weight * rate + lmbda * d
+
+    dx_hat *= lmbda / x.size
+    dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
+    dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
+    # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back.
+    # That sum is where rate and distortion meet. As ỹ = y + u, it is the gradient of y, too.
+    _, grads_a = model.g_a.backward(dy_s + dy_p, cache_a)
+    return (loss, rate, d), named(g_a=grads_a, g_s=grads_s, prior=grads_p)
+
+
+def named(**parts):
+    return {f"{part}.{name}": a for part, arrays in parts.items() for name, a in arrays.items()}
+
+
+# --- images: uint8 (n, 28, 28) outside, float (28, 1, 28, n) in [0, 1] inside, see layers.py ---
+
+def check_images(images):
+    """-> uint8 (n, 28, 28), or ValueError."""
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
+        raise ValueError("expected images as uint8 (n, 28, 28), "
+                         f"got {images.dtype} {images.shape}")
+    return images
+
+
+def as_pixels(images):
+    """uint8 (n, 28, 28) -> float32 (28, 1, 28, n) in [0, 1]."""
+    return np.divide(images.transpose(1, 2, 0)[:, None], 255, dtype=np.float32, order="C")
+
+
+def as_images(x):
+    """Float (28, 1, 28, n) -> uint8 (n, 28, 28), clipped. Raises ValueError if x is not finite."""
+    if not np.isfinite(x).all():
+        raise ValueError("expected finite pixels, got others: the model's weights are too large")
+    return np.rint(x[:, 0] * 255).clip(0, 255).astype(np.uint8).transpose(2, 0, 1)
