@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tinycodec as tc
 from tinycodec.codec import MAX_IMAGES
-from tinycodec.files.checkpoint import parse
+from tinycodec.files.checkpoint import fingerprint, parse
 from tinycodec.files.safe import expect_kind, printable, read_file, write_file
 from tinycodec.files.stream import read, unpack
 
@@ -63,8 +63,7 @@ def decompress(args):
     """Decompress a stream."""
     codec, data = tc.Codec.load(args.model), read_file(args.stream)
     with errors_in_one_line(f"tinycodec: {args.stream}"):
-        stream = unpack(data, codec.fingerprint(), args.salvage, args.max_images)
-        images = read(codec, stream)
+        images, stream = read(codec, data, args.max_images, args.salvage)
     tc.write_images(args.output, images)
     if stream.damage:
         raise ValueError(f"{args.stream}: {stream.damage}; lost, and black in the output, are {len(stream.lost)} of {len(images)} images")
@@ -77,10 +76,9 @@ def info(args):
         data, name = read_file(file), printable(file)
         if data.startswith(b"PK"):             # a ZIP archive, as .npz files are
             codec = parse(data, file)
-            fingerprint = codec.fingerprint()
-            models.setdefault(fingerprint, []).append(name)
+            models.setdefault(fingerprint(codec), []).append(name)
             text += (f"{name}: a model with {codec.latent_dims} latents and {sum(p.size for p in codec.params.values()):,} "
-                     f"parameters, fingerprint {fingerprint.hex()}\n")
+                     f"parameters, fingerprint {fingerprint(codec).hex()}\n")
         else:
             with errors_in_one_line(f"tinycodec: {name}"):
                 streams[name] = len(data), unpack(data, salvage=True, max_images=args.max_images)

@@ -1,17 +1,15 @@
 """What users call: images -> latents -> integers -> bytes, and back.
 
-Between the transforms stands one idea with one parameter, an offset o per latent: k = round(y − o)
-is coded, under the prior shifted alike, N(μ − o, σ²), and ŷ = k + o is what g_s sees. Rounding has
-o = μ: the most probable value of a latent is one that it can take. Dither has o = μ + u, with
-pseudo-random u ~ U(−½, ½) that the decoder makes again. Then ŷ − y is uniform noise whatever y is, as in
-training: universal quantisation (Ziv 1985; Agustsson & Theis 2020, "Universally quantized neural
-compression"). In this file latents are (n, latent_dims), an image a row, as in a stream.
+Quantisation is one idea with one parameter, an offset o per latent: k = round(y − o) is coded,
+under the prior shifted alike, N(μ − o, σ²), and ŷ = k + o is what g_s sees. Rounding has o = μ: the
+prior's mode is a value that ŷ can take. Dither has o = μ + u, with pseudo-random u ~ U(−½, ½) that
+the decoder makes again. Then ŷ − y is uniform noise whatever y is, as in training: universal
+quantisation (Ziv 1985; Agustsson & Theis 2020). Here latents are (n, latent_dims), an image a row.
 """
 import math
 
 import numpy as np
 
-from .coding import GaussianRangeCoder
 from .model import Model, as_images, as_pixels, check_images
 
 MAX_IMAGES = 100_000           # that are decoded from one stream, unless the caller allows more
@@ -27,10 +25,9 @@ class Codec(Model):
     def fix_sigma(self):
         """Fix σ, float64 (latent_dims,), for the range coder: to be called when log σ has changed.
 
-        A range decoder is derailed by one different bit, and exp may differ in its last bit on
-        another machine. So σ is saved with the model, and nothing else that the decoder takes is
-        computed, except by exact additions. Codecs that predict the prior of every image by a
-        network lack that (Ballé, Johnston & Minnen 2019, "Integer networks for data compression").
+        One different bit derails a range decoder, and exp may differ in its last bit elsewhere. So σ
+        is saved with the model; all else that the decoder takes is exact. A network that predicts
+        each image's prior lacks that (Ballé, Johnston & Minnen 2019, "Integer networks for data …").
         """
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
@@ -41,6 +38,7 @@ class Codec(Model):
 
     def range_coder(self):
         """For integers of mean μ − o = −u."""
+        from .machine.rangecoder import GaussianRangeCoder
         return GaussianRangeCoder(self.sigma, self.limit)
 
     def analysis(self, images):
@@ -97,23 +95,21 @@ class Codec(Model):
         `quantizer` is "round" or "dither", `seed` the dither's, lmbda and refine as in `integers`.
         """
         from .files import stream
-        stream.check_options(quantizer, seed)
-        u = self.dither(quantizer, seed, len(check_images(images)))
-        return stream.write(self, self.integers(images, u, lmbda, refine), u, quantizer, seed)
+        return stream.write(self, check_images(images), quantizer, seed, lmbda, refine)
 
     def decompress(self, data, max_images=MAX_IMAGES):
         """Bytes from `compress` -> uint8 (n, 28, 28). Raises ValueError for bytes of another model,
         for damaged ones (it names the images in the damaged chunks), and for more than `max_images`:
         a few bytes may stand for any number of images that cost no bits."""
         from .files import stream
-        return stream.read(self, stream.unpack(data, self.fingerprint(), max_images=max_images))
+        return stream.read(self, data, max_images)[0]
 
     def salvage(self, data, max_images=MAX_IMAGES):
         """What is left of damaged bytes from `compress` -> (images, lost): uint8 (n, 28, 28), black
         where lost, and the list of lost indices. Raises ValueError if nothing is left."""
         from .files import stream
-        unpacked = stream.unpack(data, self.fingerprint(), salvage=True, max_images=max_images)
-        return stream.read(self, unpacked), unpacked.lost
+        images, damaged = stream.read(self, data, max_images, salvage=True)
+        return images, damaged.lost
 
     def compress_each(self, images, lmbda=None, refine=0):
         """uint8 (n, 28, 28) -> n byte strings, each image on its own and as short as possible: its
@@ -137,11 +133,6 @@ class Codec(Model):
         """Digits that do not exist: random bits from the numpy.random.Generator `rng` -> entropy
         decoder -> synthesis, uint8 (n, 28, 28)."""
         return self.synthesis(self.dequantise(self.range_coder().sample(n, rng, 0)))
-
-    def fingerprint(self):
-        """8 bytes that differ between models that decode differently."""
-        from .files.checkpoint import fingerprint
-        return fingerprint(self)
 
     def save(self, path):
         """Write all parameters and σ to `path`, a NumPy .npz file."""

@@ -56,7 +56,7 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     (see `loss_and_gradients`). Raises FloatingPointError at the first loss that is not finite,
     without another step, and ValueError if another training writes the same checkpoint.
     """
-    from .machine.session import Adam, default_threads, session
+    from .machine.session import Adam, check_options, default_threads, session
     threads = threads or default_threads()
     settings = dict(lmbda=lmbda, epochs=epochs, batch=batch, learning_rate=learning_rate,
                     distortion=distortion, seed=seed)
@@ -102,16 +102,3 @@ def check_finite(terms, step):
         raise FloatingPointError(f"the loss is {terms[0]} at step {step + 1}: "
                                  "a lower learning_rate or lmbda may help")
     return terms
-
-
-def check_options(images, threads, distortion, seed, **numbers):
-    if not len(images):
-        raise ValueError("expected at least one image to train on, got none")
-    if distortion not in ("mae", "mse"):
-        raise ValueError(f"expected distortion 'mae' or 'mse', got {distortion!r}")
-    for name, value in {**numbers, "threads": threads}.items():
-        if name in ("lmbda", "learning_rate"):
-            if not 0 < value < np.inf:
-                raise ValueError(f"expected a positive, finite {name}, got {value!r}")
-        elif not (isinstance(value, (int, np.integer)) and value > 0):
-            raise ValueError(f"expected {name}, a positive integer, got {value!r}")

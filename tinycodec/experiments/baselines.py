@@ -4,7 +4,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from ..coding import GaussianRangeCoder
+from ..machine.rangecoder import GaussianRangeCoder
 
 
 def principal_components(images, count=200):

@@ -6,12 +6,12 @@
          5     1  quantizer: 0 "round", 1 "dither"
          6     4  seed of the dither
         10     4  n, the number of images
-        14     8  fingerprint of the model that decodes them (Codec.fingerprint)
+        14     8  fingerprint of the model that decodes them (checkpoint.fingerprint)
         22   8·c  for each of the c = ⌈n/1000⌉ chunks: its length in bytes, 4, and its CRC-32, 4
     22+8·c        the chunks, one after another
 
 Chunk i holds the images 1000·i, 1000·i + 1, …, up to 1,000 of them: their integers k, image by image and
-latent by latent, range-coded as `decode_by_the_book` in coding.py does, with mean −u (k is ŷ − μ − u, and ŷ has
+latent by latent, range-coded as `coding.decode` does, with mean −u (k is ŷ − μ − u, and ŷ has
 mean μ), the model's σ (prior.sigma in its file, float64, one for each of the d latents) and
 limit = ⌈min(16 + 16·max σ, 2²⁰)⌉. From k the decoder makes
 ŷ = k + (μ + u) in float32 (μ is prior.mu), and the image g_s(ŷ), see model.py. With "round"
@@ -31,6 +31,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..codec import MAX_IMAGES
+from .checkpoint import fingerprint
 
 MAGIC, VERSION, QUANTIZERS, CHUNK = b"tnyc", 2, ("round", "dither"), 1000
 HEADER = struct.Struct("<4sBBII8s")
@@ -51,18 +52,16 @@ class Stream(NamedTuple):
         return [i for part, chunk in self.chunks if chunk is None for i in range(part.start, part.stop)]
 
 
-def check_options(quantizer, seed):
+def write(codec, images, quantizer, seed, lmbda, refine):
+    """As Codec.compress -> bytes, the whole stream."""
     if quantizer not in QUANTIZERS:
         raise ValueError(f"expected quantizer 'round' or 'dither', got {quantizer!r}")
     if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**32):
         raise ValueError(f"expected a seed, an integer from 0 to 2**32 - 1, got {seed!r}")
-
-
-def write(codec, k, u, quantizer, seed):
-    """Integers and dither, (n, latent_dims) -> bytes, the whole stream."""
-    coder = codec.range_coder()
+    u = codec.dither(quantizer, seed, len(images))
+    k, coder = codec.integers(images, u, lmbda, refine), codec.range_coder()
     chunks = [coder.encode(k[part], -u[part]) for part in chunk_slices(len(k))]
-    return pack(quantizer, seed, len(k), codec.fingerprint(), chunks)
+    return pack(quantizer, seed, len(k), fingerprint(codec), chunks)
 
 
 def latents(codec, stream):
@@ -75,11 +74,12 @@ def latents(codec, stream):
     return codec.dequantise(k, u)
 
 
-def read(codec, stream):
-    """-> a Stream's images, uint8 (n, 28, 28), black where lost."""
+def read(codec, data, max_images=MAX_IMAGES, salvage=False):
+    """Bytes -> (images, Stream): uint8 (n, 28, 28), black where lost. Raises what `unpack` raises."""
+    stream = unpack(data, fingerprint(codec), salvage, max_images)
     images = codec.synthesis(latents(codec, stream))
     images[stream.lost] = 0
-    return images
+    return images, stream
 
 
 def chunk_slices(n):
@@ -94,9 +94,9 @@ def pack(quantizer, seed, n, fingerprint, chunks):
     return b"".join([header, *table, *chunks])
 
 
-def unpack(data, fingerprint=None, salvage=False, max_images=MAX_IMAGES):
+def unpack(data, model=None, salvage=False, max_images=MAX_IMAGES):
     """Bytes -> Stream. Raises ValueError that says what is wrong with them; `salvage` forgives damage that
-    leaves at least one chunk. `fingerprint`, if given, is that of the model that is to decode them."""
+    leaves at least one chunk. `model`, if given, is the fingerprint of the one that is to decode them."""
     data = bytes(memoryview(data))             # or TypeError
     if not data.startswith(MAGIC) or len(data) < HEADER.size:
         raise ValueError(f"not a tinycodec stream: expected {MAGIC} and {HEADER.size - 4} bytes more, "
@@ -127,8 +127,8 @@ def unpack(data, fingerprint=None, salvage=False, max_images=MAX_IMAGES):
         damage = f"damaged are {len(lost)} of {len(chunks)} chunks: {', '.join(lost[:10])}{' and more' * (len(lost) > 10)}"
     if damage and (not salvage or len(lost) == len(chunks)):
         raise ValueError(f"truncated or altered stream: {damage}")
-    if fingerprint not in (None, written_with):
-        raise ValueError(f"stream written with model {written_with.hex()}, this is model {fingerprint.hex()}")
+    if model not in (None, written_with):
+        raise ValueError(f"stream written with model {written_with.hex()}, this is model {model.hex()}")
     return Stream(QUANTIZERS[quantizer], seed, n, written_with, chunks, damage)
 
 

@@ -96,3 +96,16 @@ class Adam:
 
         n = len(shards)
         on_threads(update, [self.blocks[i::n] for i in range(n)])
+
+
+def check_options(images, threads, distortion, seed, **numbers):
+    if not len(images):
+        raise ValueError("expected at least one image to train on, got none")
+    if distortion not in ("mae", "mse"):
+        raise ValueError(f"expected distortion 'mae' or 'mse', got {distortion!r}")
+    for name, value in {**numbers, "threads": threads}.items():
+        if name in ("lmbda", "learning_rate"):
+            if not 0 < value < np.inf:
+                raise ValueError(f"expected a positive, finite {name}, got {value!r}")
+        elif not (isinstance(value, (int, np.integer)) and value > 0):
+            raise ValueError(f"expected {name}, a positive integer, got {value!r}")
