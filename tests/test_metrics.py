@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tinycodec.experiments.metrics import bd_rate, mean_absolute_error, psnr
+from tinycodec.experiments.metrics import bd_rate, entropy, mean_absolute_error, psnr
 
 RATES, QUALITIES = np.array([10.0, 20, 45, 80]), np.array([20.0, 26, 30, 33])
 
@@ -36,3 +36,9 @@ def test_bd_rate_looks_only_where_both_curves_are():
 def test_bd_rate_of_curves_that_never_meet_is_an_error():
     with pytest.raises(ValueError, match="share no quality"):
         bd_rate((RATES, QUALITIES), (RATES, QUALITIES + 100))
+
+
+def test_a_prior_costs_the_kullback_leibler_divergence_on_top_of_the_entropy(rng):
+    p, q = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])
+    k = rng.permutation(np.repeat(np.arange(3), (1000 * p).astype(int)))[:, None]
+    assert -np.log2(q[k]).mean() - entropy(k) == pytest.approx((p * np.log2(p / q)).sum())

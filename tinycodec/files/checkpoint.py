@@ -92,6 +92,8 @@ class Checkpoint:
             history = read_array(archive, "history", most=24 * steps)
             if history.dtype != np.float64 or history.shape[1:] != (3,) or not np.isfinite(history).all():
                 raise ValueError(f"expected a history of finite float64 (steps, 3), got {history.dtype} {history.shape}")
+            if len(history) not in range(0, steps + 1, steps // self.settings["epochs"]):
+                raise ValueError(f"expected a history of whole epochs, of {steps} steps in all, got {len(history)}")
             for name, a in self.moments.items():
                 a[...] = read_array(archive, name, a)
             self.rng.bit_generator.state = state["rng"]
