@@ -20,8 +20,6 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")       # see tinycodec.parallel
-
 import numpy as np
 
 import tinycodec as tc

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 import tinycodec as tc
 from tinycodec.experiments import figures
@@ -131,8 +132,8 @@ def baselines(out):
     return curves
 
 
-def tables(results):
-    """-> Markdown."""
+def tables(results, klt):
+    """-> Markdown; `klt` is the KLT's curve of `baselines`."""
     points = [results[lmbda, 50] for lmbda in LMBDAS]
     lines = ["| lmbda | bits, ideal | bits in the file | bits as strings | MAE | PSNR [dB] "
              "| refined: bits in the file | MAE | PSNR [dB] |", "|--:" * 9 + "|"]
@@ -159,6 +160,15 @@ def tables(results):
     for r in points:
         lines.append(f"| {r['lmbda']} | {r['training']['bits']:.2f} | {r['training']['mae']:.5f} | {r['dither']['bits_file']:.2f} "
                      f"| {r['dither']['mae']:.5f} | {r['round']['bits_file']:.2f} | {r['round']['mae']:.5f} |")
+
+    lines += ["", "| lmbda | latents above 0.05 bits | bits, ideal | the KLT's bits at the same MAE | times as many |", "|--:" * 5 + "|"]
+    klt = sorted(klt, key=lambda p: p["bits"])
+    bits_at = PchipInterpolator(mae_quality(klt), np.log(rates(klt, "bits")), extrapolate=False)      # nan: beyond its curve
+    for r in points:
+        bits, used = r["round"]["bits_ideal"], sum(b > 0.05 for b in r["bits_per_latent"])
+        linear = np.exp(bits_at(mae_quality([r["round"]])[0]))
+        cells = (f"{linear:.0f}", f"{linear / bits:.1f}") if bits > 1 and linear > 0 else ("", "")
+        lines.append(f"| {r['lmbda']} | {used} | {bits:.2f} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines) + "\n"
 
 
@@ -199,10 +209,11 @@ def main():
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         results = sweep(args.out, args.epochs, args.jobs)
-        text = tables(results)
+        curves = baselines(args.out)
+        text = tables(results, curves["KLT (linear)"])
         write_file(args.out / "tables.md", text.encode())
         print(f"\n{text}")
-        pictures(args.out, results, baselines(args.out))
+        pictures(args.out, results, curves)
     except KeyboardInterrupt:
         sys.exit("interrupted: finished runs are kept, the same command goes on from there")
     except (OSError, ValueError, FloatingPointError) as error:
