@@ -7,6 +7,7 @@ from tinycodec import check_gradients
 from tinycodec.training import adam_step, in_shards, schedule
 from tinycodec.entropy import NoisyGaussian
 from tinycodec.layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
+from tinycodec.machine import Workers
 from tinycodec.machine.session import Adam
 from tinycodec.model import Model, as_pixels, loss_and_gradients
 
@@ -75,7 +76,7 @@ def test_gradient_of_the_whole_loss_at_full_size_is_right_in_a_random_direction(
 def test_shards_of_a_batch_add_up_to_the_batch(mnist, rng):
     codec, x, noise = tc.Codec(latent_dims=5), as_pixels(mnist[0][:7]), rng.uniform(-0.5, 0.5, (5, 7)).astype(np.float32)
     terms, grads = loss_and_gradients(codec, x, noise, 100)
-    summed, (a, b) = in_shards(codec, mnist[0][:7], noise, 100, "mae", 1.0, 2, lambda function, items: map(function, items))
+    summed, (a, b) = in_shards(codec, mnist[0][:7], noise, 100, "mae", 1.0, Workers(2, None))
     np.testing.assert_allclose(summed, terms, rtol=1e-5)
     for name, g in grads.items():
         np.testing.assert_allclose(a[name] + b[name], g, atol=1e-5 * np.abs(g).max())

@@ -16,7 +16,7 @@ MAX_IMAGES = 100_000           # that are decoded from one stream, unless the ca
 
 
 class Codec(Model):
-    """A learned codec of 28×28 grey images with `latent_dims` latents, untrained (see `train`)."""
+    """A learned codec of 28×28 grey images, untrained (see `train`)."""
 
     def __init__(self, latent_dims=50, seed=0):
         super().__init__(latent_dims, seed)
@@ -120,18 +120,14 @@ class Codec(Model):
         """Byte strings from `compress_each` -> uint8 (n, 28, 28). Raises ValueError for those that it
         cannot have written with this model; others of that kind decode to a wrong image."""
         coder = self.range_coder()
-        k = np.zeros((len(strings), self.latent_dims), np.int32)
-        for i, string in enumerate(strings):
-            if not isinstance(string, bytes):
-                raise TypeError(f"expected a list of bytes, got {type(string).__name__} at {i}")
-            k[i] = coder.decode(string, 1, 0)
-            if coder.encode(k[i:i + 1], 0) != string:
+        k = np.array([coder.decode(s, 1, 0)[0] for s in strings]).reshape(-1, self.latent_dims)
+        for i, (string, again) in enumerate(zip(strings, coder.encode_each(k.astype(int), 0))):
+            if string != again:
                 raise ValueError(f"string {i} was not written by compress_each with this model")
         return self.synthesis(self.dequantise(k))
 
     def sample(self, n, rng):
-        """Digits that do not exist: random bits from the numpy.random.Generator `rng` -> entropy
-        decoder -> synthesis, uint8 (n, 28, 28)."""
+        """Random bits, from the numpy.random.Generator `rng`, decoded: uint8 (n, 28, 28)."""
         return self.synthesis(self.dequantise(self.range_coder().sample(n, rng, 0)))
 
     def save(self, path):

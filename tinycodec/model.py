@@ -15,15 +15,15 @@ from .layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequenti
 
 
 class Model:
-    """The analysis transform g_a, the synthesis transform g_s, and the prior of `latent_dims` latents.
+    """The analysis transform g_a, the synthesis transform g_s, and the prior, untrained.
 
-    Untrained; `seed` decides the initial weights. (The transforms follow Ballé, Laparra & Simoncelli
-    2017, "End-to-end optimized image compression", with leaky ReLU in the place of GDN.)
+    As in Ballé, Laparra & Simoncelli 2017, "End-to-end optimized image compression", with leaky
+    ReLU in the place of GDN.
     """
 
     def __init__(self, latent_dims=50, seed=0):
         if not (isinstance(latent_dims, (int, np.integer)) and 1 <= latent_dims <= 10_000):
-            raise ValueError(f"expected latent_dims, an integer from 1 to 10000, got {latent_dims!r}")
+            raise ValueError(f"expected latent_dims, from 1 to 10000, got {latent_dims!r}")
         rng = np.random.default_rng(seed)
         self.latent_dims = int(latent_dims)
         self.g_a = Sequential(                                     # (28, 1, 28, n)
@@ -84,8 +84,7 @@ def check_images(images):
     """-> uint8 (n, 28, 28), or ValueError."""
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
-        raise ValueError("expected images as uint8 (n, 28, 28), "
-                         f"got {images.dtype} {images.shape}")
+        raise ValueError(f"expected images as uint8 (n, 28, 28), got {images.dtype} {images.shape}")
     return images
 
 

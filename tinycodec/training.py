@@ -47,20 +47,20 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
           threads=None, progress=True, checkpoint=None):
     """Train `codec` in place on uint8 images (n, 28, 28): minimise rate + lmbda · distortion.
 
-    `seed` decides the order of the images and the noise. `threads` (default: one a core) changes how
-    sums are rounded. `checkpoint` is a file written at the start and after every epoch. If it exists,
-    training goes on from there, to the same bits as in one go, given the same arguments, threads, and
-    codec as it was at the start. It is the caller's to delete in the end.
+    `seed` decides the order of the images and the noise; `threads` (default: one a core) how sums
+    are rounded. `checkpoint` is a file written at the start and after every epoch. If it exists,
+    training goes on from there, to the same bits as in one go, given the same arguments and a codec
+    as it was at the start. It is the caller's to delete in the end.
 
-    Returns the history, float arrays with one entry per step: "loss", "rate" in bits and "distortion"
+    Returns the history, arrays with one entry per step: "loss", "rate" in bits and "distortion"
     (see `loss_and_gradients`). Raises FloatingPointError at the first loss that is not finite,
     without another step, and ValueError if another training writes the same checkpoint.
     """
     from .machine.session import Adam, check_options, default_threads, session
-    threads = threads or default_threads()
+    images, threads = check_images(images), threads or default_threads()
     settings = dict(lmbda=lmbda, epochs=epochs, batch=batch, learning_rate=learning_rate,
                     distortion=distortion, seed=seed)
-    check_options(check_images(images), threads, **settings)
+    check_options(images, threads, **settings)
     rng, steps = np.random.default_rng(seed), epochs * -(-len(images) // batch)
     # log σ moves by a learning rate a step, too slowly to follow the latents: with a prior 20 times
     # faster, and the schedule (from 1e-3), the loss is 105.5; without both 109.8.
@@ -70,15 +70,17 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
         while len(history) < steps:
             for x, noise in batches(images, batch, codec.latent_dims, rng):
                 alpha, weight = schedule(len(history), steps, lmbda, learning_rate)
-                terms, shards = in_shards(codec, x, noise, lmbda, distortion, weight, threads,
-                                          on_threads)
-                history.append(check_finite(terms, len(history)))
+                terms, shards = in_shards(codec, x, noise, lmbda, distortion, weight, on_threads)
+                if not np.isfinite(terms).all():
+                    raise FloatingPointError(f"the loss is {terms[0]} at step {len(history) + 1}: "
+                                             "a lower learning_rate or lmbda may help")
                 adam.update(shards, alpha, on_threads)
+                history.append(terms)
                 after_step(history)
     return dict(zip(("loss", "rate", "distortion"), np.array(history).T))
 
 
-def in_shards(codec, images, noise, lmbda, distortion, weight, threads, on_threads):
+def in_shards(codec, images, noise, lmbda, distortion, weight, on_threads):
     """-> (loss, rate, distortion) of a batch, and the gradients of its shards, one a thread: NumPy
     releases the interpreter lock in its loops and products, and layers keep nothing of a batch.
 
@@ -91,14 +93,7 @@ def in_shards(codec, images, noise, lmbda, distortion, weight, threads, on_threa
                                                  share * lmbda, distortion, share * weight)
         return (share * rate, share * d), grads
 
-    parts = np.array_split(np.arange(len(images)), min(threads, len(images)))
+    parts = np.array_split(np.arange(len(images)), min(on_threads.threads, len(images)))
     terms, grads = zip(*on_threads(shard, parts))
     rate, d = np.sum(terms, axis=0)
     return (rate + lmbda * d, rate, d), grads
-
-
-def check_finite(terms, step):
-    if not np.isfinite(terms[0]):
-        raise FloatingPointError(f"the loss is {terms[0]} at step {step + 1}: "
-                                 "a lower learning_rate or lmbda may help")
-    return terms

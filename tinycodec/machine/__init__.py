@@ -49,9 +49,19 @@ def library():
     return None
 
 
+class Workers:
+    """A function like `map` that works on `threads` threads: on_threads(function, items) -> list."""
+
+    def __init__(self, threads, pool):
+        self.threads, self.map = threads, pool.map if pool else map
+
+    def __call__(self, function, items):
+        return list(self.map(function, items))
+
+
 @contextmanager
 def workers(threads):
-    """-> a function like `map` that works on `threads` threads, each with one thread of the matrix library."""
+    """-> Workers, each with one thread of the matrix library."""
     global users, before
     get, set_to = library() or (lambda: None, lambda n: None)
     with lock:
@@ -61,7 +71,7 @@ def workers(threads):
         users += 1
     try:
         with ThreadPoolExecutor(threads) if threads > 1 else nullcontext() as pool:
-            yield lambda function, items: list((pool.map if pool else map)(function, items))
+            yield Workers(threads, pool)
     finally:
         with lock:
             users -= 1

@@ -35,7 +35,7 @@ class GaussianRangeCoder:
         return self.model, mean.ravel(), np.broadcast_to(self.std, shape).ravel()
 
     def encode(self, k, mean):
-        """(n, d) integers -> the shortest bytes that decode to them. ValueError if they don't fit."""
+        """Integers (n, d) -> the shortest bytes that decode to them. Raises ValueError if they do not fit."""
         k = np.asarray(k)
         if k.ndim != 2 or k.shape[1] != len(self.std) or k.dtype.kind not in "iu":
             raise ValueError(f"expected integers (n, {len(self.std)}), got {k.dtype} {k.shape}")
@@ -50,8 +50,10 @@ class GaussianRangeCoder:
         return shortest_in_interval(inside - (inside - low) % 2**64, width, bits)
 
     def decode(self, data, n, mean):
-        """Bytes -> n rows, (n, d) int32. ValueError where no encoder can have written them; but wrong
-        bytes mostly decode to wrong integers without a sign: checksums are the file format's job."""
+        """Bytes -> n rows, int32 (n, d). Raises ValueError where no encoder can have written them; but wrong bytes
+        mostly decode to wrong integers without a sign: checksums are the file format's job."""
+        if not isinstance(data, bytes):
+            raise TypeError(f"expected bytes, got {type(data).__name__}")
         words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
         try:
             decoder = constriction.stream.queue.RangeDecoder(words)
