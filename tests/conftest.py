@@ -26,5 +26,5 @@ def mnist():
 def codec(mnist):
     """A codec trained for a few seconds; tests must not change it."""
     codec = tc.Codec(latent_dims=20, seed=0)
-    tc.train(codec, mnist[0][:6000], lmbda=2000, epochs=2, batch=32, progress=False)
+    tc.train(codec, mnist[0][:6000], lmbda=2000, epochs=2, batch=64, progress=False)
     return codec

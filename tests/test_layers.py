@@ -3,8 +3,8 @@ import pytest
 from scipy.signal import correlate2d
 
 from tinycodec import check_gradients
-from tinycodec.layers import (Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential, conv, conv_adjoint,
-                              conv_weight_gradient, fold, same_padding, unfold)
+from tinycodec.layers import (Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential,
+                              col2im, im2col, same_padding)
 
 GEOMETRIES = [(height, width, kernel, stride)
               for height, width in [(8, 8), (7, 9), (5, 6), (1, 3)]
@@ -13,49 +13,114 @@ GEOMETRIES = [(height, width, kernel, stride)
 
 @pytest.mark.parametrize("size, kernel, stride, expected",
                          [(28, 5, 2, (14, 1, 2)), (14, 5, 2, (7, 1, 2)), (7, 5, 2, (4, 2, 2)),
-                          (7, 3, 1, (7, 1, 1)), (6, 4, 1, (6, 1, 2)), (5, 2, 3, (2, 0, 0)), (6, 1, 2, (3, 0, 0))])
+                          (7, 3, 1, (7, 1, 1)), (6, 4, 1, (6, 1, 2)), (5, 2, 3, (2, 0, 0)),
+                          (6, 1, 2, (3, 0, 0))])
 def test_same_padding_is_tensorflows(size, kernel, stride, expected):
     assert same_padding(size, kernel, stride) == expected
+
+
+def pads(height, width, kernel, stride):
+    rows, columns = (same_padding(size, kernel, stride)[1:] for size in (height, width))
+    return rows, (0, 0), columns, (0, 0)
+
+
+def convolution(kernel, stride, rng):                  # linear, as b is 0 at the start
+    return Conv2D(3, 4, kernel, stride, rng, np.float64)
+
+
+@pytest.mark.parametrize("height, width, kernel, stride", GEOMETRIES)
+def test_im2col_is_five_nested_loops(height, width, kernel, stride, rng):
+    x = rng.normal(size=(height, 3, width, 2))
+    padded = np.pad(x, pads(height, width, kernel, stride))
+    h_out, w_out = (same_padding(size, kernel, stride)[0] for size in (height, width))
+    cols = np.zeros((h_out, kernel, kernel, 3, w_out, 2))
+    for p in range(h_out):
+        for i in range(kernel):
+            for j in range(kernel):
+                for c in range(3):
+                    for q in range(w_out):
+                        cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
+    np.testing.assert_array_equal(im2col(x, kernel, stride),
+                                  cols.reshape(h_out, kernel * kernel * 3, w_out * 2))
+
+
+@pytest.mark.parametrize("height, width, kernel, stride", GEOMETRIES)
+def test_col2im_is_five_nested_loops(height, width, kernel, stride, rng):
+    x = np.zeros((height, 3, width, 2))
+    padded = np.pad(x, pads(height, width, kernel, stride))
+    h_out, w_out = (same_padding(size, kernel, stride)[0] for size in (height, width))
+    cols = rng.normal(size=(h_out, kernel, kernel, 3, w_out, 2))
+    for p in range(h_out):
+        for i in range(kernel):
+            for j in range(kernel):
+                for c in range(3):
+                    for q in range(w_out):
+                        padded[stride*p + i, c, stride*q + j] += cols[p, i, j, c, q]
+    (top, _), _, (left, _), _ = pads(height, width, kernel, stride)
+    expected = padded[top:top + height, :, left:left + width]
+    cols = cols.reshape(h_out, kernel * kernel * 3, w_out * 2)
+    np.testing.assert_allclose(col2im(cols, x.shape, x.dtype, kernel, stride), expected, atol=1e-12)
+    one_by_one = col2im((matrix for matrix in cols), x.shape, x.dtype, kernel, stride)
+    np.testing.assert_allclose(one_by_one, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("height, width, kernel, stride", GEOMETRIES)
+def test_col2im_is_the_adjoint_of_im2col(height, width, kernel, stride, rng):
+    x = rng.normal(size=(height, 3, width, 2))
+    cols = im2col(x, kernel, stride)
+    z = rng.normal(size=cols.shape)
+    back = col2im(z, x.shape, x.dtype, kernel, stride)
+    assert np.vdot(cols, z) == pytest.approx(np.vdot(x, back))
+
+
+def test_im2col_copies_no_image_row_twice(rng):
+    first, second, third, *_ = im2col(rng.normal(size=(8, 3, 8, 2)), 4, 2)
+    assert np.shares_memory(first, second) and np.shares_memory(second, third)
+    assert not np.shares_memory(first, third)
 
 
 @pytest.mark.parametrize("height, width, kernel, stride", GEOMETRIES)
 def test_convolution_agrees_with_scipy(height, width, kernel, stride, rng):
     x = rng.normal(size=(height, 3, width, 2))
-    w = rng.normal(size=(4, kernel, kernel, 3))
-    pads = [same_padding(size, kernel, stride)[1:] for size in (height, width)]
-    padded = np.pad(x, (pads[0], (0, 0), pads[1], (0, 0)))
-    y = conv(unfold(x, kernel, stride), w, stride)
+    padded = np.pad(x, pads(height, width, kernel, stride))
+    layer = convolution(kernel, stride, rng)
+    y, _ = layer.forward(x)
     for n in range(2):
-        for o in range(4):
-            expected = sum(correlate2d(padded[:, c, :, n], w[o, :, :, c], mode="valid") for c in range(3))
+        for o, w in enumerate(layer.params["w"]):
+            expected = sum(correlate2d(padded[:, c, :, n], w[:, :, c], "valid") for c in range(3))
             np.testing.assert_allclose(y[:, o, :, n], expected[::stride, ::stride], atol=1e-12)
 
 
 @pytest.mark.parametrize("height, width, kernel, stride", GEOMETRIES)
-def test_fold_is_the_adjoint_of_unfold(height, width, kernel, stride, rng):
+def test_the_gradients_of_a_convolution_are_its_adjoints(height, width, kernel, stride, rng):
     x = rng.normal(size=(height, 3, width, 2))
-    s = unfold(x, kernel, stride)
-    z = rng.normal(size=s.shape)
-    above = same_padding(height, kernel, stride)[1]
-    assert np.vdot(s, z) == pytest.approx(np.vdot(x, fold(z[above:above + height], width, kernel, stride)))
-
-
-@pytest.mark.parametrize("height, width, kernel, stride", GEOMETRIES)
-def test_conv_adjoint_is_the_adjoint_of_conv(height, width, kernel, stride, rng):
-    x = rng.normal(size=(height, 3, width, 2))
-    w = rng.normal(size=(4, kernel, kernel, 3))
-    y = conv(unfold(x, kernel, stride), w, stride)
+    layer = convolution(kernel, stride, rng)
+    y, cache = layer.forward(x)
     z = rng.normal(size=y.shape)
-    assert np.vdot(y, z) == pytest.approx(np.vdot(x, conv_adjoint(z, w, stride, height, width)))
+    dx, grads = layer.backward(z, cache)
+    assert np.vdot(y, z) == pytest.approx(np.vdot(x, dx))
+    assert np.vdot(y, z) == pytest.approx(np.vdot(layer.params["w"], grads["w"]))
 
 
-@pytest.mark.parametrize("height, width, kernel, stride", GEOMETRIES)
-def test_conv_weight_gradient_is_the_adjoint_of_conv_in_w(height, width, kernel, stride, rng):
-    x = rng.normal(size=(height, 3, width, 2))
-    w = rng.normal(size=(4, kernel, kernel, 3))
-    y = conv(unfold(x, kernel, stride), w, stride)
-    z = rng.normal(size=y.shape)
-    assert np.vdot(y, z) == pytest.approx(np.vdot(w, conv_weight_gradient(unfold(x, kernel, stride), z, kernel, stride)))
+@pytest.mark.parametrize("kernel, stride", [(5, 2), (3, 1), (4, 3), (1, 1), (2, 3)])
+def test_transposed_convolution_is_the_adjoint_of_convolution(kernel, stride, rng):
+    conv = convolution(kernel, stride, rng)
+    transposed = ConvTranspose2D(4, 3, kernel, stride, rng, np.float64)
+    transposed.params["w"] = conv.params["w"]
+    z = rng.normal(size=(2 * stride, 3, 4 * stride, 2))
+    x = rng.normal(size=(2, 4, 4, 2))
+    assert np.vdot(conv.forward(z)[0], x) == pytest.approx(np.vdot(z, transposed.forward(x)[0]))
+
+
+def test_the_input_gradient_can_be_left_out(rng):
+    layer = Conv2D(1, 2, 5, 2, rng, input_gradient=False)
+    y, cache = layer.forward(rng.normal(size=(8, 1, 8, 3)))
+    dx, grads = layer.backward(y, cache)
+    layer.input_gradient = True
+    _, expected = layer.backward(y, cache)
+    assert dx is None
+    for name in expected:
+        np.testing.assert_array_equal(grads[name], expected[name])
 
 
 @pytest.mark.parametrize("layer, shape", [
@@ -67,7 +132,8 @@ def test_conv_weight_gradient_is_the_adjoint_of_conv_in_w(height, width, kernel,
     (lambda r: ConvTranspose2D(2, 1, 2, 3, r), (2, 2, 3, 1)),
     (lambda r: LeakyReLU(0.2), (3, 2, 4, 5)),
     (lambda r: Reshape(2, 3, 4), (24, 2)),
-    (lambda r: Sequential(Conv2D(1, 2, 3, 2, r), LeakyReLU(), Reshape(18), Dense(18, 2, r)), (5, 1, 5, 2)),
+    (lambda r: Sequential(Conv2D(1, 2, 3, 2, r), LeakyReLU(), Reshape(18), Dense(18, 2, r)),
+     (5, 1, 5, 2)),
     (lambda r: Sequential(Dense(3, 4, r), Sequential(LeakyReLU(), Dense(4, 2, r))), (3, 2)),
 ])
 def test_gradients_of_every_layer_are_right(layer, shape, rng):
@@ -84,8 +150,9 @@ def test_transposed_convolution_multiplies_the_size_by_its_stride(stride, rng):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_layers_keep_the_dtype(dtype, rng):
-    network = Sequential(Conv2D(1, 2, 5, 2, rng, dtype), LeakyReLU(), ConvTranspose2D(2, 1, 5, 2, rng, dtype),
-                         Reshape(16), Dense(16, 2, rng, dtype))
+    network = Sequential(Conv2D(1, 2, 5, 2, rng, dtype), LeakyReLU(),
+                         ConvTranspose2D(2, 1, 5, 2, rng, dtype), Reshape(16),
+                         Dense(16, 2, rng, dtype))
     y, cache = network.forward(np.ones((4, 1, 4, 3), dtype))
     dx, grads = network.backward(y, cache)
     assert {y.dtype, dx.dtype, *(g.dtype for g in grads.values())} == {np.dtype(dtype)}

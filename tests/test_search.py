@@ -13,7 +13,7 @@ def loss(codec, images, k, u=np.float32(0)):
 
 @pytest.fixture
 def digits(mnist):
-    return mnist[1][:200]
+    return mnist[1][:128]                                # what is searched at once
 
 
 @pytest.mark.parametrize("quantizer", ["round", "dither"])

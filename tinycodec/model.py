@@ -27,7 +27,8 @@ class Model:
         rng = np.random.default_rng(seed)
         self.latent_dims = int(latent_dims)
         self.g_a = Sequential(                                     # (28, 1, 28, n)
-            Conv2D(1, 20, 5, 2, rng), LeakyReLU(),                 # (14, 20, 14, n)
+            Conv2D(1, 20, 5, 2, rng, input_gradient=False),
+            LeakyReLU(),                                           # (14, 20, 14, n)
             Conv2D(20, 50, 5, 2, rng), LeakyReLU(),                # (7, 50, 7, n)
             Reshape(2450), Dense(2450, 500, rng), LeakyReLU(),     # (500, n)
             Dense(500, self.latent_dims, rng))                     # (latent_dims, n)
