@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 import tinycodec as tc
-from tinycodec.experiments import figures
 from tinycodec.__main__ import add_training_options, errors_in_one_line, train_to_file
-from tinycodec.files.safe import write_file
+from tinycodec.experiments import figures
 from tinycodec.experiments.metrics import entropy, mean_absolute_error, psnr
+from tinycodec.files.safe import write_file
 
 
 def main():

@@ -5,7 +5,6 @@ utilisation: the multiply-adds that the mathematics needs, per second, as a shar
 machine's own matrix product reaches in the same run.
 """
 import argparse
-import os
 import subprocess
 import sys
 import time

@@ -1,5 +1,3 @@
-import numpy as np
-import pytest
 from matplotlib.image import imread
 
 import tinycodec as tc

@@ -56,8 +56,8 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     (see `loss_and_gradients`). Raises FloatingPointError at the first loss that is not finite,
     without another step, and ValueError if another training writes the same checkpoint.
     """
-    from .machine.session import Adam, check_options, default_threads, session
-    images, threads = check_images(images), threads or default_threads()
+    from .machine.session import Adam, check_options, session
+    images = check_images(images)
     settings = dict(lmbda=lmbda, epochs=epochs, batch=batch, learning_rate=learning_rate,
                     distortion=distortion, seed=seed)
     check_options(images, threads, **settings)

@@ -9,6 +9,8 @@ import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
+
 
 def printable(text):
     """`text`, with escapes for what would move the cursor of a terminal, or do worse."""
@@ -78,7 +80,6 @@ def open_archive(data, what):
 def read_array(archive, name, like=None, most=2**16):
     """Read an array of an open .npz file; if `like` is given, one of its dtype and shape, and finite; else
     one of at most `most` bytes. No more than that is unpacked, whatever the archive promises."""
-    import numpy as np                                     # here: `python -m tinycodec --help` does without
     member = archive.getinfo(f"{name}.npy")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):     # others are unpacked before they are cut
         raise ValueError(f"expected {name} stored or deflated, got compression method {member.compress_type}")

@@ -24,7 +24,7 @@ def session(codec, images, adam, rng, steps, settings, threads, progress, checkp
             report(history)
 
     try:
-        with workers(threads) as on_threads:
+        with workers(threads or default_threads()) as on_threads:
             yield history, on_threads, after_step
     finally:
         codec.fix_sigma()
@@ -103,7 +103,7 @@ def check_options(images, threads, distortion, seed, **numbers):
         raise ValueError("expected at least one image to train on, got none")
     if distortion not in ("mae", "mse"):
         raise ValueError(f"expected distortion 'mae' or 'mse', got {distortion!r}")
-    for name, value in {**numbers, "threads": threads}.items():
+    for name, value in {**numbers, "threads": threads or 1}.items():
         if name in ("lmbda", "learning_rate"):
             if not 0 < value < np.inf:
                 raise ValueError(f"expected a positive, finite {name}, got {value!r}")
