@@ -25,9 +25,9 @@ class Codec(Model):
     def fix_sigma(self):
         """Fix σ, float64 (latent_dims,), for the range coder: to be called when log σ has changed.
 
-        One different bit derails a range decoder, and exp may differ in its last bit elsewhere. So σ
-        is saved with the model; all else that the decoder takes is exact. A network that predicts
-        each image's prior lacks that (Ballé, Johnston & Minnen 2019, "Integer networks for data …").
+        One different bit derails a range decoder, and exp may differ in its last bit elsewhere.
+        So σ is saved with the model; all else that the decoder takes is exact. A network that
+        predicts the prior of each image lacks that (Ballé, Johnston & Minnen 2019).
         """
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
@@ -98,8 +98,8 @@ class Codec(Model):
         return stream.write(self, check_images(images), quantizer, seed, lmbda, refine)
 
     def decompress(self, data, max_images=MAX_IMAGES):
-        """Bytes from `compress` -> uint8 (n, 28, 28). Raises ValueError for bytes of another model,
-        for damaged ones (it names the images in the damaged chunks), and for more than `max_images`:
+        """Bytes from `compress` -> uint8 (n, 28, 28). Raises ValueError for another model's bytes,
+        for damaged ones (it names the images in damaged chunks), and for more than `max_images`:
         a few bytes may stand for any number of images that cost no bits."""
         from .files import stream
         return stream.read(self, data, max_images)[0]
@@ -117,8 +117,8 @@ class Codec(Model):
         return self.range_coder().encode_each(self.integers(images, lmbda=lmbda, refine=refine), 0)
 
     def decompress_each(self, strings):
-        """Byte strings from `compress_each` -> uint8 (n, 28, 28). Raises ValueError for those that it
-        cannot have written with this model; others of that kind decode to a wrong image."""
+        """Byte strings from `compress_each` -> uint8 (n, 28, 28). Raises ValueError for those that
+        it cannot have written with this model; other wrong ones decode to a wrong image."""
         coder = self.range_coder()
         k = np.array([coder.decode(s, 1, 0)[0] for s in strings]).reshape(-1, self.latent_dims)
         for i, (string, again) in enumerate(zip(strings, coder.encode_each(k.astype(int), 0))):

@@ -56,7 +56,9 @@ def decode(data, means, stds, limit):
         s = width >> 24
         if point // s >= 2**24:
             raise ValueError("no range encoder under this prior can have written these bytes")
-        k = next(k for k in range(-limit, limit + 1) if point // s < cumulative(k + 1, *model, limit))
+        k = -limit
+        while cumulative(k + 1, *model, limit) <= point // s:
+            k += 1
         integers.append(k)
         point -= s * cumulative(k, *model, limit)
         width = s * (cumulative(k + 1, *model, limit) - cumulative(k, *model, limit))
@@ -74,9 +76,9 @@ def shortest_in_interval(low, width, bits):
     '4d'
 
     A multiple of 256⁻ᵐ is one of 256^−(m + 1), too: once m bytes suffice, more do, so bisection
-    finds the fewest. How many? Let the width be 2⁻ᵇ and 8m = b + f, 0 ≤ f < 8. Then m bytes suffice,
-    and m − j do with probability 2^(f − 8j). If f is as likely anywhere (b is large), 8m is b + 4 on
-    average, less Σⱼ 8·2^(f − 8j), whose mean is 1/ln 2: so b + 4 − 1/ln 2 = b + 2.56 bits.
+    finds the fewest. How many? Let the width be 2⁻ᵇ and 8m = b + f, 0 ≤ f < 8. Then m bytes
+    suffice, and m − j do with probability 2^(f − 8j). If f is as likely anywhere (b is large), 8m
+    is b + 4 on average, less Σⱼ 8·2^(f − 8j), whose mean is 1/ln 2: b + 4 − 1/ln 2 = b + 2.56 bits.
     """
     def first_multiple(m):                                 # of 256⁻ᵐ, not below low
         return -(-low >> bits - 8 * m)

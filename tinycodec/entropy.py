@@ -28,8 +28,8 @@ def probability(y, mu, sigma):
 class NoisyGaussian:
     """−log₂ of `probability`, to float64's precision anywhere: ỹ (d, n) -> bits (d, n).
 
-    There is one μ and one log σ per latent. By symmetry the interval may lie in the left tail, where
-    log Φ is accurate at any depth: with z = |ỹ − μ|,
+    Each latent has its μ and log σ. By symmetry the interval may lie in the left tail, where log Φ
+    is accurate at any depth: with z = |ỹ − μ|,
 
               p                      a = (−½ − z)/σ = b − 1/σ
         ──┬───────┬────────┬──▶      b = (½ − z)/σ
