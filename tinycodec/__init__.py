@@ -1,7 +1,7 @@
 """tinycodec: a learned image codec in NumPy.
 
     image ──g_a──▶ latents ──round──▶ integers ──range coder──▶ bytes
-    image ◀──g_s── latents ◀────────────────── ◀──range coder── bytes
+    image ◀──g_s── latents ◀───────── integers ◀──range coder── bytes
 
 To read, in the order in which data flows:
 
@@ -13,7 +13,7 @@ To read, in the order in which data flows:
     codec.py      what users call
     gradcheck.py  is a gradient right?
 
-The folders are the tool: files, search, experiments, machine, mnist.
+The folders hold what surrounds the method: files, search, experiments, machine, mnist.
 """
 from .codec import Codec
 from .files.images import read_images, write_images

@@ -26,18 +26,18 @@ class Codec(Model):
         """Fix σ, float64 (latent_dims,), for the range coder: to be called when log σ has changed.
 
         One different bit derails a range decoder, and exp may differ in its last bit elsewhere.
-        So σ is saved with the model; all else that the decoder takes is exact. A network that
-        predicts the prior of each image lacks that (Ballé, Johnston & Minnen 2019).
+        So σ is saved with the model; all else that decides the integers is exact. That is not so
+        where a network predicts σ for each image (Ballé, Johnston & Minnen 2019).
         """
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property
     def limit(self):
-        """Integers are clipped to ±limit: 16 σ of the widest latent, and 16 for good measure."""
+        """Integers are clipped to ±limit: 16 σ of the widest latent, plus 16, at most 2²⁰."""
         return math.ceil(min(16 + 16 * self.sigma.max(), 2**20))
 
     def range_coder(self):
-        """For integers of mean μ − o = −u."""
+        """For integers of mean μ − o = −u, which is 0 for rounding."""
         from .machine.rangecoder import GaussianRangeCoder
         return GaussianRangeCoder(self.sigma, self.limit)
 
@@ -81,7 +81,8 @@ class Codec(Model):
 
     def integers(self, images, u=np.float32(0), lmbda=None, refine=0):
         """uint8 (n, 28, 28) -> int32 (n, latent_dims): the nearest, or better ones if `refine` > 0:
-        the encoder searches so many times for less rate + lmbda · distortion (tinycodec.search)."""
+        the encoder searches so many times for less rate + lmbda · distortion (tinycodec.search).
+        lmbda and refine come together."""
         images = check_images(images)
         k = self.quantise(self.analysis(images), u)
         if lmbda is None and refine == 0:
@@ -118,7 +119,7 @@ class Codec(Model):
 
     def decompress_each(self, strings):
         """Byte strings from `compress_each` -> uint8 (n, 28, 28). Raises ValueError for those that
-        it cannot have written with this model; other wrong ones decode to a wrong image."""
+        it cannot have written with this model. Another wrong one decodes to a wrong image."""
         coder = self.range_coder()
         k = np.array([coder.decode(s, 1, 0)[0] for s in strings]).reshape(-1, self.latent_dims)
         for i, (string, again) in enumerate(zip(strings, coder.encode_each(k.astype(int), 0))):

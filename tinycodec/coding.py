@@ -8,8 +8,9 @@ that has the symbol's probability. With p = ½, ¼, ¼ for a, b, c, the message 
                                   ├── a ─┼ b ┼ c ┤                  a: [½, ⅝)
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
-Any number in the last interval names the message, and −log₂ of its width is its information. The
-codec runs the same coder by `constriction` (machine/rangecoder.py), to the same bytes.
+Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
+−log₂ of the width is the information. The codec runs the same coder by `constriction`, to the
+same bytes (machine/rangecoder.py).
 """
 import math
 from bisect import bisect_left
@@ -18,7 +19,8 @@ from bisect import bisect_left
 def cumulative(k, mean, std, limit):
     """F(k)/2²⁴: the probability of an integer below k, where each in ±limit has at least 2⁻²⁴.
 
-    Step by step in float64: another Φ, not quite 1 at 8.3 std, would derail the decoder.
+    All decoders need these very integers, so this is computed as it stands: another formula for Φ
+    may round to another integer. (`constriction` brings its own erf, the same on every machine.)
     """
     if not -limit < k <= limit:
         return 2**24 * (k > limit)
@@ -30,7 +32,7 @@ def encode(integers, means, stds, limit):
     """Integers in ±limit, each under N(mean, std²) -> the shortest bytes that name them.
 
     The interval is [low, low + width), in units of 2^−bits. Where width gets small, 32 bits are
-    added to all. Python's integers have no end, so no carry needs care.
+    added to all. Python's integers are unbounded, so carries need no care.
     """
     low, width, bits = 0, 2**64 - 1, 64
     for k, *model in zip(integers, means, stds):
@@ -46,7 +48,7 @@ def decode(data, means, stds, limit):
     """Bytes, as if zeros without end followed them -> as many integers as there are means.
 
     `point` is how far the number that the bytes name lies above low. ValueError if no encoder
-    can have written them; but other wrong bytes are wrong integers without a sign.
+    can have written them; other wrong bytes decode to wrong integers, and nothing tells.
     """
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
@@ -76,9 +78,10 @@ def shortest_in_interval(low, width, bits):
     '4d'
 
     A multiple of 256⁻ᵐ is one of 256^−(m + 1), too: once m bytes suffice, more do, so bisection
-    finds the fewest. How many? Let the width be 2⁻ᵇ and 8m = b + f, 0 ≤ f < 8. Then m bytes
-    suffice, and m − j do with probability 2^(f − 8j). If f is as likely anywhere (b is large), 8m
-    is b + 4 on average, less Σⱼ 8·2^(f − 8j), whose mean is 1/ln 2: b + 4 − 1/ln 2 = b + 2.56 bits.
+    finds the fewest. How many? Let the width be 2⁻ᵇ, and m the least with 256⁻ᵐ ≤ 2⁻ᵇ: 8m = b + f,
+    0 ≤ f < 8. Then m bytes suffice; if low is random, m − j do with probability 2^(f − 8j), j ≥ 1.
+    If f is as likely anywhere (b is large), 8m is b + 4 on average, less Σⱼ 8·2^(f − 8j), whose
+    mean is 1/ln 2: b + 4 − 1/ln 2 = b + 2.56 bits.
     """
     def first_multiple(m):                                 # of 256⁻ᵐ, not below low
         return -(-low >> bits - 8 * m)

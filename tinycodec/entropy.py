@@ -1,12 +1,13 @@
 """The entropy model: what does a latent cost in bits, and how does that cost change with it?
 
 A symbol of probability p costs −log₂ p bits (Shannon 1948). Averaged over images this rate is a
-cross-entropy: the entropy of the latents, plus the Kullback–Leibler divergence of the prior from
-their distribution. So who minimises it fits the prior to the latents and the latents to the prior.
+cross-entropy, H(q) + KL(q‖p): the entropy of the latents, whose distribution is q, and the
+Kullback–Leibler divergence to the prior p. Minimising it fits latents and prior to each other.
 
-Rounding has no useful gradient, so training adds noise u ~ U(−½, ½) instead: ỹ = y + u (Ballé,
-Laparra & Simoncelli 2017). `probability` is the density of Gaussian + noise at ỹ, and the
-probability of the integer k if ỹ = k: the rate in training predicts the size of the file.
+Rounding has no useful gradient, so training adds noise as wide as a rounding error instead:
+ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). The density of Gaussian + noise at ỹ is
+the Gaussian's mass within ½ of ỹ. If ỹ is an integer, that is just what rounds to it: its
+probability. So the rate in training estimates the size of the file.
 """
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
@@ -16,8 +17,8 @@ def probability(y, mu, sigma):
     """p(ỹ) = Φ((ỹ − μ + ½)/σ) − Φ((ỹ − μ − ½)/σ): the Gaussian's mass within ½ of ỹ.
 
     With μ = 0 and σ = 1, the integer 0 costs −log₂ 0.383 = 1.385 bits and 1 costs 2.05 bits. But 9
-    costs infinitely many, and tells no gradient which way is better: Φ(9.5) − Φ(8.5) is 1 − 1 in
-    float64, where the truth is 56.5 bits. Latents do lie that far out, at the start of a training.
+    costs infinitely many, and has no gradient: Φ(9.5) − Φ(8.5) is 1 − 1 in float64, where the truth
+    is 56.55 bits. Latents do lie that far out, at the start of a training.
 
     >>> [float(probability(k, 0, 1).round(3)) for k in (0, 1, 9)]
     [0.383, 0.242, 0.0]
@@ -26,13 +27,13 @@ def probability(y, mu, sigma):
 
 
 class NoisyGaussian:
-    """−log₂ of `probability`, to float64's precision anywhere: ỹ (d, n) -> bits (d, n).
+    """−log₂ of `probability`, accurate in both tails, however far: ỹ (d, n) -> bits (d, n).
 
     Each latent has its μ and log σ. By symmetry the interval may lie in the left tail, where log Φ
     is accurate at any depth: with z = |ỹ − μ|,
 
               p                      a = (−½ − z)/σ = b − 1/σ
-        ──┬───────┬────────┬──▶      b = (½ − z)/σ
+        ──┬───────┬────────┬──▶      b = (½ − z)/σ          (drawn for z > ½)
           a       b        0         p = Φ(b) − Φ(a)
 
         log p = log Φ(b) + log r,    r = 1 − Φ(a)/Φ(b) = 1 − exp(log Φ(a) − log Φ(b)).
@@ -42,8 +43,8 @@ class NoisyGaussian:
         −∂log p/∂z     = (φ(b) − φ(a))/(σ p)     = h (1 − t)/σ,                   h = φ(b)/p
         −∂log p/∂log σ = (b φ(b) − a φ(a))/p     = h (b (1 − t) + t/σ).
 
-    h = φ(b)/(Φ(b) r), where φ(b)/Φ(b) = √(2/π)/erfcx(−b/√2) is tame in both tails. All is computed
-    in float64, whatever the input's dtype: a large σ makes p a small difference of equal numbers.
+    h = φ(b)/(Φ(b) r), where φ(b)/Φ(b) = √(2/π)/erfcx(−b/√2) neither overflows nor cancels. All is
+    computed in float64, whatever the input's dtype: with a large σ, p is a small difference.
     """
 
     def __init__(self, d, dtype=np.float32):
@@ -63,10 +64,10 @@ class NoisyGaussian:
     def backward(self, dbits, cache):
         y, mu, sigma, z, b, r = cache
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r
-        h *= dbits / np.log(2)
+        dh = h * dbits / np.log(2)             # in bits, not nats
         t = np.exp(-z / sigma**2)
         one_minus_t = -np.expm1(-z / sigma**2)
-        dy = np.sign(y - mu) * h * one_minus_t / sigma
-        dlog_sigma = h * (b * one_minus_t + t / sigma)
+        dy = np.sign(y - mu) * dh * one_minus_t / sigma
+        dlog_sigma = dh * (b * one_minus_t + t / sigma)
         grads = {"mu": -dy.sum(axis=1), "log_sigma": dlog_sigma.sum(axis=1)}
         return dy.astype(y.dtype), {name: g.astype(y.dtype) for name, g in grads.items()}

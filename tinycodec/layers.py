@@ -15,7 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 
 def glorot_uniform(rng, shape, dtype):
-    """Weights of shape (out, …, in), uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010)."""
+    """Weights uniform in ±√(6/(fan_in + fan_out)), (out, …, in) or (in, …, out) alike (Glorot &
+    Bengio 2010, eq. 16)."""
     fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])
     limit = math.sqrt(6 / (fan_in + fan_out))
     return rng.uniform(-limit, limit, shape).astype(dtype)
@@ -81,9 +82,9 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
-    `padded` is x with zeros around it. `rows` holds, for each padded row, what column j of each
-    patch sees of it; so the matrix of output row p is rows[stride*p : stride*p + kernel], one block
-    of memory. These blocks overlap: the matrices are views, only `padded` and `rows` are copies.
+    `padded` is x with zeros around it, and rows[r, j, c, q] = padded[r, c, stride*q + j]. So the
+    matrix of output row p is rows[stride*p : stride*p + kernel], one block of memory. These blocks
+    overlap: the matrices are views, only `padded` and `rows` are copies.
     """
     height, channels, width, n = x.shape
     _, top, bottom = same_padding(height, kernel, stride)
@@ -160,8 +161,9 @@ class ConvTranspose2D:
 
     Without b, this is the adjoint of the convolution z -> w @ im2col(z) of images z shaped like y:
         ⟨z, col2im(wᵀ @ x)⟩ = ⟨im2col(z), wᵀ @ x⟩ = ⟨w @ im2col(z), x⟩    for all x and z.
-    So forward is the input gradient of that convolution. For z = dy, the left side is the loss to
-    first order; by the right side, dx = w @ im2col(dy), and dw = x @ im2col(dy)ᵀ.
+    So w is stored as that convolution's, and forward is its input gradient. For z = dy the left
+    side is ⟨dy, y⟩, whose derivatives in x and w are the loss's. By the right side they are
+    dx = w @ im2col(dy), and dw = x @ im2col(dy)ᵀ.
     """
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32):

@@ -2,9 +2,9 @@
 
            g_a            + u             g_s
       x ────────▶ y ─────────────▶ ỹ ────────▶ x̂        training: u is uniform noise in ±½
-    image      latents             │        decoded     coding: ỹ becomes ŷ, that is y rounded, and
-                                   ▼                    the prior's p tells a range coder how to
-                        rate = −Σ log₂ p(ỹ)             write it in as many bits (codec.py)
+    image      latents             │        decoded     coding: ŷ, which is y rounded to μ plus an
+                                   ▼                    integer, takes the place of ỹ; a range
+                        rate = −Σ log₂ p(ỹ)             coder writes it in about `rate` bits
 
     loss = rate [bits an image] + lmbda · distortion [mean |x − x̂|, of pixels in 0 … 1]
 """
@@ -17,8 +17,8 @@ from .layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequenti
 class Model:
     """The analysis transform g_a, the synthesis transform g_s, and the prior, untrained.
 
-    As in Ballé, Laparra & Simoncelli 2017, "End-to-end optimized image compression", with leaky
-    ReLU in the place of GDN.
+    The method is that of Ballé, Laparra & Simoncelli 2017, "End-to-end optimized image
+    compression"; the layers are those of TensorFlow Compression's MNIST notebook.
     """
 
     def __init__(self, latent_dims=50, seed=0):
@@ -46,7 +46,7 @@ class Model:
 
 
 def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0):
-    """-> (loss, rate, distortion), and dloss/dp for every p of `model.params`, by name.
+    """-> (loss, rate, distortion), and the loss's gradient in each of `model.params`, by name.
 
     loss = rate_weight · rate + lmbda · distortion, a mean over n images: x are their pixels,
     (28, 1, 28, n), and noise is uniform in ±½, (latent_dims, n). The distortion is the mean of
@@ -70,7 +70,7 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
     # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back.
-    # That sum is where rate and distortion meet. As ỹ = y + u, it is the gradient of y, too.
+    # As ỹ = y + u, it is the gradient of y, too.
     _, grads_a = model.g_a.backward(dy_s + dy_p, cache_a)
     return (loss, rate, d), named(g_a=grads_a, g_s=grads_s, prior=grads_p)
 
