@@ -66,7 +66,8 @@ def tour(args):
 
 
 def report(images, data, decoded, strings, codec, training_rate):
-    n, bits, counted = len(images), codec.information_content(images).mean(), entropy(codec.integers(images))
+    n, k = len(images), codec.integers(images)
+    bits, counted = codec.bits(codec.dequantise(k)).sum() / n, entropy(k)
     print(f"""
    raw pixels                           {images.nbytes:10,} bytes
    gzip                                 {len(gzip.compress(images.tobytes())):10,} bytes

@@ -76,9 +76,10 @@ def info(args):
         data, name = read_file(file), printable(file)
         if data.startswith(b"PK"):             # a ZIP archive, as .npz files are
             codec = parse(data, file)
-            models.setdefault(fingerprint(codec), []).append(name)
+            model = fingerprint(codec)
+            models.setdefault(model, []).append(name)
             text += (f"{name}: a model with {codec.latent_dims} latents and {sum(p.size for p in codec.params.values()):,} "
-                     f"parameters, fingerprint {fingerprint(codec).hex()}\n")
+                     f"parameters, fingerprint {model.hex()}\n")
         else:
             with errors_in_one_line(f"tinycodec: {name}"):
                 streams[name] = len(data), unpack(data, salvage=True, max_images=args.max_images)

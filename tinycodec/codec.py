@@ -121,8 +121,9 @@ class Codec(Model):
         """Byte strings from `compress_each` -> uint8 (n, 28, 28). Raises ValueError for those that
         it cannot have written with this model. Another wrong one decodes to a wrong image."""
         coder = self.range_coder()
-        k = np.array([coder.decode(s, 1, 0)[0] for s in strings]).reshape(-1, self.latent_dims)
-        for i, (string, again) in enumerate(zip(strings, coder.encode_each(k.astype(int), 0))):
+        k = [coder.decode(string, 1, 0) for string in strings]
+        k = np.array(k, np.int32).reshape(len(k), self.latent_dims)
+        for i, (string, again) in enumerate(zip(strings, coder.encode_each(k, 0))):
             if string != again:
                 raise ValueError(f"string {i} was not written by compress_each with this model")
         return self.synthesis(self.dequantise(k))

@@ -17,12 +17,12 @@ from scipy.interpolate import PchipInterpolator
 
 import tinycodec as tc
 from tinycodec.experiments import figures
-from tinycodec.files import stream
 from tinycodec.experiments.baselines import KLT, principal_components, through_pillow
-from tinycodec.files.safe import write_file
-from tinycodec.machine import cores
 from tinycodec.experiments.figures import mosaic, tiles
 from tinycodec.experiments.metrics import bd_rate, mean_absolute_error, psnr
+from tinycodec.files import stream
+from tinycodec.files.safe import write_file
+from tinycodec.machine import cores
 
 LMBDAS = 100, 250, 500, 1000, 2000, 4000, 8000
 LATENT_DIMS = 2, 5, 10, 20, 50
@@ -218,7 +218,3 @@ def main():
         sys.exit("interrupted: finished runs are kept, the same command goes on from there")
     except (OSError, ValueError, FloatingPointError) as error:
         sys.exit(f"experiments: {error}")
-
-
-if __name__ == "__main__":
-    main()

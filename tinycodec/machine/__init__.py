@@ -85,15 +85,15 @@ def parallel_map(function, items):
         return on_threads(function, items)
 
 
-def in_batches(function, a, size=BATCH):
-    """function(a), in batches of `size` rows that share out the cores.
+def in_batches(function, a):
+    """function(a), in batches of BATCH rows that share out the cores.
 
     The last batch is filled up with zeros: a matrix product may round differently at another shape, and what
     becomes of an image must not depend on how many others come with it.
     """
     def one(i):
-        batch = a[i:i + size]
-        padding = np.zeros((size - len(batch), *a.shape[1:]), a.dtype)
+        batch = a[i:i + BATCH]
+        padding = np.zeros((BATCH - len(batch), *a.shape[1:]), a.dtype)
         return function(np.concatenate([batch, padding]))[:len(batch)]
 
-    return np.concatenate(parallel_map(one, range(0, max(len(a), 1), size)))
+    return np.concatenate(parallel_map(one, range(0, max(len(a), 1), BATCH)))

@@ -50,8 +50,8 @@ class GaussianRangeCoder:
         return shortest_in_interval(inside - (inside - low) % 2**64, width, bits)
 
     def decode(self, data, n, mean):
-        """Bytes -> n rows, int32 (n, d). Raises ValueError where no encoder can have written them; but wrong bytes
-        mostly decode to wrong integers without a sign: checksums are the file format's job."""
+        """Bytes -> n rows, int32 (n, d). Raises ValueError where no encoder can have written them. Other wrong bytes
+        decode to wrong integers, and nothing tells: checksums are the file format's job."""
         if not isinstance(data, bytes):
             raise TypeError(f"expected bytes, got {type(data).__name__}")
         words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
