@@ -21,8 +21,12 @@ def mnist():
 
 
 @pytest.fixture(scope="session")
-def codec(mnist):
-    """A codec trained for a few seconds; tests must not change it."""
+def training(mnist):
+    """(codec, history) of a training of a few seconds; tests must not change them."""
     codec = tc.Codec(latent_dims=20, seed=0)
-    tc.train(codec, mnist[0][:6000], lmbda=2000, epochs=2, batch=64, progress=False)
-    return codec
+    return codec, tc.train(codec, mnist[0][:6000], lmbda=2000, epochs=2, batch=64, progress=False)
+
+
+@pytest.fixture(scope="session")
+def codec(training):
+    return training[0]

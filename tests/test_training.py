@@ -134,10 +134,9 @@ def test_a_single_step_trains(mnist):
     assert all((p != q).any() for p, q in zip(codec.params.values(), tc.Codec(latent_dims=2).params.values()))
 
 
-def test_training_lowers_the_loss(mnist):
-    codec = tc.Codec(latent_dims=10)
-    history = tc.train(codec, mnist[0][:2000], lmbda=1000, epochs=4, progress=False)
-    assert history["loss"][-10:].mean() < 0.9 * history["loss"][:5].mean()
+def test_training_lowers_the_loss(training):
+    _, history = training
+    assert history["loss"][-10:].mean() < 0.7 * history["loss"][:5].mean()
 
 
 def test_history_holds_every_step_and_loss_is_rate_plus_lmbda_distortion(mnist):
