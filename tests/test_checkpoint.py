@@ -56,7 +56,7 @@ def test_a_resumed_training_gives_the_bits_of_an_uninterrupted_one(stop_after, m
 
 def test_a_checkpoint_of_a_finished_training_is_its_result(mnist, tmp_path, monkeypatch):
     codec, history = train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
-    monkeypatch.setattr("tinycodec.training.loss_and_gradients", None)
+    monkeypatch.setattr("tinycodec.machine.session.loss_and_gradients", None)
     again, history_again = train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
     assert_same_params(codec, again)
     np.testing.assert_array_equal(history["loss"], history_again["loss"])
@@ -111,7 +111,7 @@ def test_a_checkpoint_is_written_before_the_first_step(mnist, tmp_path, monkeypa
         raise OSError(28, "No space left on device", path)
 
     monkeypatch.setattr("tinycodec.files.checkpoint.write_file", full)
-    monkeypatch.setattr("tinycodec.training.loss_and_gradients", None)
+    monkeypatch.setattr("tinycodec.machine.session.loss_and_gradients", None)
     with pytest.raises(OSError, match="No space left"):
         train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
 

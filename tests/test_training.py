@@ -4,12 +4,12 @@ import pytest
 import tinycodec as tc
 from tinycodec.files.checkpoint import fingerprint
 from tinycodec import check_gradients
-from tinycodec.training import adam_step, in_shards, schedule
+from tinycodec.training import adam_step, schedule
 from tinycodec.entropy import NoisyGaussian
 from tinycodec.layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
 from tinycodec.machine import Workers
-from tinycodec.machine.session import Adam
-from tinycodec.model import Model, as_pixels, loss_and_gradients
+from tinycodec.machine.session import Adam, in_shards
+from tinycodec.model import Model, as_pixels, loss_and_gradients, pixel_errors
 
 
 class SmallCodec:
@@ -50,6 +50,7 @@ class LossLayer:
 @pytest.mark.parametrize("distortion", ["mae", "mse"])
 def test_gradients_of_the_whole_loss_are_right(distortion, rng):
     x, noise = rng.random((4, 1, 4, 3)), rng.uniform(-0.5, 0.5, (3, 3))
+    x[:2] = x[:2].round()                                  # black and white, where an error has but one side
     check_gradients(LossLayer(SmallCodec(rng), x, noise, 10.0, distortion, 0.7), np.zeros(0))
 
 
@@ -71,6 +72,11 @@ def test_gradient_of_the_whole_loss_at_full_size_is_right_in_a_random_direction(
 
     numeric = (loss_at(1e-8) - loss_at(-1e-8)) / 2e-8
     assert sum(np.vdot(direction[name], g) for name, g in grads.items()) == pytest.approx(numeric, rel=1e-6)
+
+
+def test_pixels_that_clipping_makes_right_have_no_error_and_all_others_have_theirs():
+    x, x_hat = np.array([[0, 0, 0.5, 0.5, 1, 1], [-0.1, 0.2, -0.1, 1.2, 0.7, 1.3]])
+    np.testing.assert_allclose(pixel_errors(x_hat, x), [0, 0.2, -0.6, 0.7, -0.3, 0])
 
 
 def test_shards_of_a_batch_add_up_to_the_batch(mnist, rng):

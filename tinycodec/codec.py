@@ -37,7 +37,7 @@ class Codec(Model):
         return math.ceil(min(16 + 16 * self.sigma.max(), 2**20))
 
     def range_coder(self):
-        """For integers of mean μ − o = −u, which is 0 for rounding."""
+        """By `constriction`, for integers of mean −u = μ − o."""
         from .machine.rangecoder import GaussianRangeCoder
         return GaussianRangeCoder(self.sigma, self.limit)
 
@@ -80,9 +80,8 @@ class Codec(Model):
         return self.bits(self.dequantise(self.quantise(self.analysis(images)))).sum(axis=1)
 
     def integers(self, images, u=np.float32(0), lmbda=None, refine=0):
-        """uint8 (n, 28, 28) -> int32 (n, latent_dims): the nearest, or better ones if `refine` > 0:
-        the encoder searches so many times for less rate + lmbda · distortion (tinycodec.search).
-        lmbda and refine come together."""
+        """uint8 (n, 28, 28) -> int32 (n, latent_dims): the nearest, or, given lmbda and refine > 0,
+        what `refine` searches for less rate + lmbda · distortion find (tinycodec.search)."""
         images = check_images(images)
         k = self.quantise(self.analysis(images), u)
         if lmbda is None and refine == 0:
@@ -92,7 +91,6 @@ class Codec(Model):
 
     def compress(self, images, quantizer="round", seed=0, lmbda=None, refine=0):
         """uint8 (n, 28, 28) -> bytes: all that `decompress` needs besides this model.
-
         `quantizer` is "round" or "dither", `seed` the dither's, lmbda and refine as in `integers`.
         """
         from .files import stream
@@ -120,13 +118,7 @@ class Codec(Model):
     def decompress_each(self, strings):
         """Byte strings from `compress_each` -> uint8 (n, 28, 28). Raises ValueError for those that
         it cannot have written with this model. Another wrong one decodes to a wrong image."""
-        coder = self.range_coder()
-        k = [coder.decode(string, 1, 0) for string in strings]
-        k = np.array(k, np.int32).reshape(len(k), self.latent_dims)
-        for i, (string, again) in enumerate(zip(strings, coder.encode_each(k, 0))):
-            if string != again:
-                raise ValueError(f"string {i} was not written by compress_each with this model")
-        return self.synthesis(self.dequantise(k))
+        return self.synthesis(self.dequantise(self.range_coder().decode_each(strings, 0)))
 
     def sample(self, n, rng):
         """Random bits, from the numpy.random.Generator `rng`, decoded: uint8 (n, 28, 28)."""

@@ -14,27 +14,24 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 
-def glorot_uniform(rng, shape, dtype):
-    """Weights uniform in ±√(6/(fan_in + fan_out)), (out, …, in) or (in, …, out) alike (Glorot &
-    Bengio 2010, eq. 16)."""
-    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])
-    limit = math.sqrt(6 / (fan_in + fan_out))
-    return rng.uniform(-limit, limit, shape).astype(dtype)
+def weights_and_biases(rng, shape, d_out, dtype):
+    """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), b is 0."""
+    limit = math.sqrt(6 / (math.prod(shape[1:]) + math.prod(shape[:-1])))
+    return {"w": rng.uniform(-limit, limit, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 
 
 class Dense:
     """y = w x + b: (D_in, N) -> (D_out, N)."""
 
     def __init__(self, d_in, d_out, rng, dtype=np.float32):
-        self.params = {"w": glorot_uniform(rng, (d_out, d_in), dtype),
-                       "b": np.zeros(d_out, dtype)}
+        self.params = weights_and_biases(rng, (d_out, d_in), d_out, dtype)
 
     def forward(self, x):
         return self.params["w"] @ x + self.params["b"][:, None], x
 
     def backward(self, dy, x):
-        # y_on = Σ_d w_od x_dn + b_o, so the chain rule gives
-        # dx_dn = Σ_o w_od dy_on,  dw_od = Σ_n dy_on x_dn,  db_o = Σ_n dy_on.
+        # y[o, n] = Σ_d w[o, d] x[d, n] + b[o], so by the chain rule dx[d, n] = Σ_o w[o, d] dy[o, n],
+        # dw[o, d] = Σ_n dy[o, n] x[d, n],  db[o] = Σ_n dy[o, n].
         return self.params["w"].T @ dy, {"w": dy @ x.T, "b": dy.sum(axis=1)}
 
 
@@ -55,21 +52,21 @@ class LeakyReLU:
 
 # --- convolution: each output is a filter times a patch of the image -------------------------
 # im2col copies the patches into the columns of a matrix, so that all outputs are w @ cols. col2im
-# adds each entry to the pixel it was copied from. Of 4 pixels, with kernel 3 and stride 2:
+# adds each entry to the pixel it was copied from. For a row of 4 pixels, kernel 3, stride 2:
 #
 #     a b c d 0     im2col     a c           A D     col2im
 #     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
 #         └───┘                c 0           C F
 
 def same_padding(size, kernel, stride):
-    """TensorFlow's "same" padding of an axis -> (outputs, zeros before, zeros after).
+    """TensorFlow's "same" padding of an axis -> (outputs, (zeros before, zeros after)).
 
     >>> same_padding(28, 5, 2)                         # of 3 zeros, the odd one goes last
-    (14, 1, 2)
+    (14, (1, 2))
     """
     outputs = math.ceil(size / stride)
     zeros = max((outputs - 1) * stride + kernel - size, 0)
-    return outputs, zeros // 2, zeros - zeros // 2
+    return outputs, (zeros // 2, zeros - zeros // 2)
 
 
 def im2col(x, kernel, stride):
@@ -82,17 +79,16 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
-    `padded` is x with zeros around it, and rows[r, j, c, q] = padded[r, c, stride*q + j]. So the
+    `padded` is x with zeros around it. With rows[r, j, c, q] = padded[r, c, stride*q + j], the
     matrix of output row p is rows[stride*p : stride*p + kernel], one block of memory. These blocks
     overlap: the matrices are views, only `padded` and `rows` are copies.
     """
-    height, channels, width, n = x.shape
-    _, top, bottom = same_padding(height, kernel, stride)
-    _, left, right = same_padding(width, kernel, stride)
-    padded = np.zeros((top + height + bottom, channels, left + width + right, n), x.dtype)
-    padded[top:top + height, :, left:left + width] = x
-    rows = sliding_window_view(padded, kernel, axis=2)[:, :, ::stride]     # [row, c, q, n, j]
-    rows = rows.transpose(0, 4, 1, 2, 3).copy()                            # [row, j, c, q, n]
+    height, channels, width, _ = x.shape
+    _, above_below = same_padding(height, kernel, stride)
+    _, left_right = same_padding(width, kernel, stride)
+    padded = np.pad(x, (above_below, (0, 0), left_right, (0, 0)))
+    rows = sliding_window_view(padded, kernel, axis=2)[:, :, ::stride]     # [r, c, q, n, j]
+    rows = rows.transpose(0, 4, 1, 2, 3).copy()                            # [r, j, c, q, n]
     cols = sliding_window_view(rows, kernel, axis=0)[::stride]             # [p, j, c, q, n, i]
     cols = cols.transpose(0, 5, 1, 2, 3, 4)                                # [p, i, j, c, q, n]
     return cols.reshape(len(cols), kernel * kernel * channels, -1)
@@ -107,9 +103,9 @@ def col2im(cols, shape, dtype, kernel, stride):
     a time, and stays in the processor's cache (training takes 2 % less time, decoding 7 %).
     """
     height, channels, width, n = shape
-    _, top, bottom = same_padding(height, kernel, stride)
-    w_out, left, right = same_padding(width, kernel, stride)
-    # The steps of im2col, last one first: from cols to rows, from rows to pixels.
+    _, (top, bottom) = same_padding(height, kernel, stride)
+    w_out, (left, right) = same_padding(width, kernel, stride)
+    # The steps of im2col backwards: from cols to rows, from rows to pixels.
     rows = np.zeros((top + height + bottom, kernel, channels, w_out, n), dtype)
     for p, matrix in enumerate(cols):
         rows[stride * p:stride * p + kernel] += matrix.reshape(kernel, kernel, channels, w_out, n)
@@ -131,8 +127,7 @@ class Conv2D:
     """
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32, input_gradient=True):
-        self.params = {"w": glorot_uniform(rng, (c_out, kernel, kernel, c_in), dtype),
-                       "b": np.zeros(c_out, dtype)}
+        self.params = weights_and_biases(rng, (c_out, kernel, kernel, c_in), c_out, dtype)
         self.kernel, self.stride, self.input_gradient = kernel, stride, input_gradient
 
     def forward(self, x):
@@ -167,8 +162,7 @@ class ConvTranspose2D:
     """
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32):
-        self.params = {"w": glorot_uniform(rng, (c_in, kernel, kernel, c_out), dtype),
-                       "b": np.zeros(c_out, dtype)}
+        self.params = weights_and_biases(rng, (c_in, kernel, kernel, c_out), c_out, dtype)
         self.kernel, self.stride = kernel, stride
 
     def forward(self, x):

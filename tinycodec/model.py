@@ -59,7 +59,7 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     x_hat, cache_s = model.g_s.forward(y_tilde)
 
     rate = bits.sum(dtype=np.float64) / n
-    error = x_hat - x
+    error = pixel_errors(x_hat, x)
     if distortion == "mae":
         d, dx_hat = np.abs(error).sum(dtype=np.float64) / x.size, np.sign(error)
     else:
@@ -73,6 +73,17 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     # As ỹ = y + u, it is the gradient of y, too.
     _, grads_a = model.g_a.backward(dy_s + dy_p, cache_a)
     return (loss, rate, d), named(g_a=grads_a, g_s=grads_s, prior=grads_p)
+
+
+def pixel_errors(x_hat, x):
+    """x̂ − x, but 0 where x̂ < 0 and x is black, or x̂ > 1 and x is white.
+
+    A decoded image is clipped to [0, 1], so these pixels come out right. Without a gradient that
+    draws them to 0 or 1 the loss is 99.9, with it 101.4 (lmbda 2000, 15 epochs).
+    """
+    error = x_hat - x
+    np.maximum(error, 0, out=error, where=x == 0)
+    return np.minimum(error, 0, out=error, where=x == 1)
 
 
 def named(**parts):

@@ -65,6 +65,14 @@ class GaussianRangeCoder:
         """Code each row on its own, under one `mean` (d,)."""
         return [self.encode(row[None], mean) for row in k]
 
+    def decode_each(self, strings, mean):
+        """The inverse of `encode_each`, int32 (n, d). Raises ValueError for strings that it cannot have written."""
+        k = np.array([self.decode(string, 1, mean) for string in strings], np.int32).reshape(len(strings), len(self.std))
+        for i, (string, again) in enumerate(zip(strings, self.encode_each(k, mean))):
+            if string != again:
+                raise ValueError(f"string {i} was not written by compress_each with this model")
+        return k
+
     def sample(self, n, rng, mean):
         """Decode random bits: n rows drawn from the prior, (n, d) int32.
 

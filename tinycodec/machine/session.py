@@ -6,28 +6,68 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..files.checkpoint import Checkpoint
+from ..model import as_pixels, loss_and_gradients
 from . import default_threads, workers
 
 
 @contextmanager
-def session(codec, images, adam, rng, steps, settings, threads, progress, checkpoint):
-    """-> (the history so far, a `map` on threads, a function to be called with the history after each step)."""
-    steps_an_epoch = steps // settings["epochs"]
-    saved = checkpoint and Checkpoint(checkpoint, codec, images, adam, rng, settings)
-    history = saved.restore(steps) if saved else []
-    report = progress and Progress(len(history), steps, steps_an_epoch, len(images))
-
-    def after_step(history):
-        if saved and len(history) % steps_an_epoch == 0:       # before the report: an epoch on the screen is safe
-            saved.save(history)
-        if report:
-            report(history)
-
+def session(codec, images, rng, speed, settings, threads, progress, checkpoint):
+    """-> Session. `settings` are the arguments of `train` that decide its course, `speed` is Adam's."""
+    check_options(images, threads, **settings)
+    run = Session(codec, images, rng, Adam(codec.params, speed), settings, progress, checkpoint)
     try:
-        with workers(threads or default_threads()) as on_threads:
-            yield history, on_threads, after_step
+        with workers(threads or default_threads()) as run.on_threads:
+            yield run
     finally:
         codec.fix_sigma()
+
+
+class Session:
+    """What each step of a training needs: `loss_and_gradients` and `adam_step` on threads, and `record`."""
+
+    def __init__(self, codec, images, rng, adam, settings, progress, checkpoint):
+        self.adam, self.steps_an_epoch = adam, -(-len(images) // settings["batch"])
+        self.steps = settings["epochs"] * self.steps_an_epoch
+        self.checkpoint = checkpoint and Checkpoint(checkpoint, codec, images, adam, rng, settings)
+        self.history = self.checkpoint.restore(self.steps) if checkpoint else []        # (loss, rate, distortion) of each step
+        self.report = progress and Progress(len(self.history), self.steps, self.steps_an_epoch, len(images))
+
+    def loss_and_gradients(self, codec, images, noise, lmbda, distortion, rate_weight):
+        """-> (loss, rate, distortion), and gradients for `adam_step`. Raises FloatingPointError if they are not finite."""
+        terms, shards = in_shards(codec, images, noise, lmbda, distortion, rate_weight, self.on_threads)
+        if not np.isfinite(terms).all():
+            raise FloatingPointError(f"the loss is {terms[0]} at step {len(self.history) + 1}: "
+                                     "a lower learning_rate or lmbda may help")
+        return terms, shards
+
+    def adam_step(self, shards, learning_rate):
+        self.adam.update(shards, learning_rate, self.on_threads)
+
+    def record(self, terms):
+        self.history.append(terms)
+        if self.checkpoint and len(self.history) % self.steps_an_epoch == 0:   # before the report: an epoch on the screen is safe
+            self.checkpoint.save(self.history)
+        if self.report:
+            self.report(self.history)
+
+
+def in_shards(codec, images, noise, lmbda, distortion, rate_weight, on_threads):
+    """As model.loss_and_gradients, of uint8 images, but with the gradients of shards of the batch, one a thread: NumPy
+    releases the interpreter lock in its loops and products, and layers keep nothing of a batch.
+
+    The loss is linear in lmbda and in the rate's weight. So each shard gets its share of both, and
+    the gradients of all add up to the batch's.
+    """
+    def shard(part):
+        share = len(part) / len(images)
+        (_, rate, d), grads = loss_and_gradients(codec, as_pixels(images[part]), noise[:, part],
+                                                 share * lmbda, distortion, share * rate_weight)
+        return (share * rate, share * d), grads
+
+    parts = np.array_split(np.arange(len(images)), min(on_threads.threads, len(images)))
+    terms, grads = zip(*on_threads(shard, parts))
+    rate, d = np.sum(terms, axis=0)
+    return (rate + lmbda * d, rate, d), grads
 
 
 class Progress:

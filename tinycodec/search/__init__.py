@@ -9,7 +9,7 @@ they reached 92.4, and four sweeps 92.1.
 import numpy as np
 
 from ..machine import BATCH, parallel_map
-from ..model import as_images, as_pixels
+from ..model import as_images, as_pixels, pixel_errors
 
 
 def refine_integers(codec, images, k, u, lmbda, sweeps):
@@ -41,7 +41,7 @@ def _refine_batch(codec, images, k, u, lmbda, sweeps):
         bits = bits_of(k)
         x_hat, cache = codec.g_s.forward(codec.dequantise(k, u).T)
         loss = bits.sum(axis=1) + lmbda * np.abs(as_pixels(as_images(x_hat)) - x).mean(axis=(0, 1, 2))
-        slope = codec.g_s.backward(np.sign(x_hat - x) / x[..., 0].size, cache)[0].T if gradient else None
+        slope = codec.g_s.backward(np.sign(pixel_errors(x_hat, x)) / x[..., 0].size, cache)[0].T if gradient else None
         return loss, bits, slope
 
     def step(k, slope):
