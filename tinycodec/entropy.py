@@ -29,45 +29,44 @@ def probability(y, mu, sigma):
 class NoisyGaussian:
     """−log₂ of `probability`, accurate in both tails, however far: ỹ (d, n) -> bits (d, n).
 
-    Each latent has its μ and log σ. By symmetry the interval may lie in the left tail, where log Φ
-    is accurate at any depth: with z = |ỹ − μ|,
+    Each latent has its μ and log σ. The Gaussian is symmetric, so what counts is z = |ỹ − μ|, and
+    the interval may be moved to the left tail, where SciPy's log Φ is accurate at any depth:
 
-              p                      a = (−½ − z)/σ = b − 1/σ
+              p                      a = (−½ − z)/σ
         ──┬───────┬────────┬──▶      b = (½ − z)/σ          (drawn for z > ½)
           a       b        0         p = Φ(b) − Φ(a)
 
-        log p = log Φ(b) + log r,    r = 1 − Φ(a)/Φ(b) = 1 − exp(log Φ(a) − log Φ(b)).
-
-    For the gradient, let φ = Φ' and t = e^(−z/σ²). Then φ(a) = t φ(b), as (b² − a²)/2 = −z/σ², and
-
-        −∂log p/∂z     = (φ(b) − φ(a))/(σ p)     = h (1 − t)/σ,                   h = φ(b)/p
-        −∂log p/∂log σ = (b φ(b) − a φ(a))/p     = h (b (1 − t) + t/σ).
-
-    h = φ(b)/(Φ(b) r), where φ(b)/Φ(b) = √(2/π)/erfcx(−b/√2) neither overflows nor cancels. All is
-    computed in float64, whatever the input's dtype: with a large σ, p is a small difference.
+        log p = log Φ(b) + log r,    r = p/Φ(b) = 1 − exp(log Φ(a) − log Φ(b)).
     """
 
     def __init__(self, d, dtype=np.float32):
         self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}
 
     def forward(self, y):
+        # In float64, whatever the input's dtype: with a large σ, p is a small difference.
         mu = self.params["mu"].astype(np.float64)[:, None]
         sigma = np.exp(self.params["log_sigma"].astype(np.float64))[:, None]
         z = np.abs(y - mu)
-        b = (0.5 - z) / sigma
-        a = b - 1 / sigma
+        a, b = (-0.5 - z) / sigma, (0.5 - z) / sigma
         log_cdf_b = log_ndtr(b)
         r = -np.expm1(log_ndtr(a) - log_cdf_b)
         bits = -(log_cdf_b + np.log(r)) / np.log(2)
-        return bits.astype(y.dtype), (y, mu, sigma, z, b, r)
+        return bits.astype(y.dtype), (y - mu, z, sigma, a, b, r)
 
     def backward(self, dbits, cache):
-        y, mu, sigma, z, b, r = cache
+        """With Φ' = φ, the density of N(0, 1), the chain rule through a and b gives
+
+            −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
+            −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)
+
+        where h = φ(b)/p and t = φ(a)/φ(b) = e^((b² − a²)/2) = e^(−z/σ²). In the tails φ(a), φ(b)
+        and p are 0 in float64, but t and h are not: h = φ(b)/(Φ(b) r), and φ(b)/Φ(b) is
+        √(2/π)/erfcx(−b/√2), with SciPy's erfcx(x) = e^(x²) (1 − erf x).
+        """
+        centred, z, sigma, a, b, r = cache
+        t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r
-        dh = h * dbits / np.log(2)             # in bits, not nats
-        t = np.exp(-z / sigma**2)
-        one_minus_t = -np.expm1(-z / sigma**2)
-        dy = np.sign(y - mu) * dh * one_minus_t / sigma
-        dlog_sigma = dh * (b * one_minus_t + t / sigma)
-        grads = {"mu": -dy.sum(axis=1), "log_sigma": dlog_sigma.sum(axis=1)}
-        return dy.astype(y.dtype), {name: g.astype(y.dtype) for name, g in grads.items()}
+        h = h * dbits / np.log(2)              # in bits, not nats
+        dy = np.sign(centred) * h * one_minus_t / sigma
+        grads = {"mu": -dy.sum(axis=1), "log_sigma": (h * (b - t * a)).sum(axis=1)}
+        return dy.astype(dbits.dtype), {name: g.astype(dbits.dtype) for name, g in grads.items()}
