@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .model import Model, as_images, as_pixels, check_images
+from .model import Model
 
 MAX_IMAGES = 100_000           # that are decoded from one stream, unless the caller allows more
 
@@ -44,11 +44,13 @@ class Codec(Model):
     def analysis(self, images):
         """uint8 (n, 28, 28) -> latents before rounding, float32 (n, latent_dims)."""
         from .machine import in_batches
+        from .machine.pixels import as_pixels, check_images
         return in_batches(lambda x: self.g_a.forward(as_pixels(x))[0].T, check_images(images))
 
     def synthesis(self, y_hat):
         """Latents (n, latent_dims) -> uint8 (n, 28, 28)."""
         from .machine import in_batches
+        from .machine.pixels import as_images
         y_hat = np.asarray(y_hat)
         if y_hat.shape[1:] != (self.latent_dims,) or not np.isfinite(y_hat).all():
             raise ValueError(f"expected finite latents of shape (n, {self.latent_dims}), "
@@ -82,7 +84,6 @@ class Codec(Model):
     def integers(self, images, u=np.float32(0), lmbda=None, refine=0):
         """uint8 (n, 28, 28) -> int32 (n, latent_dims): the nearest, or, given lmbda and refine > 0,
         what `refine` searches for less rate + lmbda · distortion find (tinycodec.search)."""
-        images = check_images(images)
         k = self.quantise(self.analysis(images), u)
         if lmbda is None and refine == 0:
             return k
@@ -94,7 +95,7 @@ class Codec(Model):
         `quantizer` is "round" or "dither", `seed` the dither's, lmbda and refine as in `integers`.
         """
         from .files import stream
-        return stream.write(self, check_images(images), quantizer, seed, lmbda, refine)
+        return stream.write(self, images, quantizer, seed, lmbda, refine)
 
     def decompress(self, data, max_images=MAX_IMAGES):
         """Bytes from `compress` -> uint8 (n, 28, 28). Raises ValueError for another model's bytes,

@@ -88,25 +88,3 @@ def pixel_errors(x_hat, x):
 
 def named(**parts):
     return {f"{part}.{name}": a for part, arrays in parts.items() for name, a in arrays.items()}
-
-
-# --- images: uint8 (n, 28, 28) outside, float (28, 1, 28, n) in [0, 1] inside, see layers.py ---
-
-def check_images(images):
-    """-> uint8 (n, 28, 28), or ValueError."""
-    images = np.asarray(images)
-    if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
-        raise ValueError(f"expected images as uint8 (n, 28, 28), got {images.dtype} {images.shape}")
-    return images
-
-
-def as_pixels(images):
-    """uint8 (n, 28, 28) -> float32 (28, 1, 28, n) in [0, 1]."""
-    return np.divide(images.transpose(1, 2, 0)[:, None], 255, dtype=np.float32, order="C")
-
-
-def as_images(x):
-    """Float (28, 1, 28, n) -> uint8 (n, 28, 28), clipped. Raises ValueError if x is not finite."""
-    if not np.isfinite(x).all():
-        raise ValueError("expected finite pixels, got others: the model's weights are too large")
-    return np.rint(x[:, 0] * 255).clip(0, 255).astype(np.uint8).transpose(2, 0, 1)

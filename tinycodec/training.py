@@ -5,8 +5,6 @@ tinycodec.machine.session, and `train` shows where they come in.
 """
 import numpy as np
 
-from .model import check_images
-
 
 def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7):
     """Step t = 1, 2, … of Adam (Kingma & Ba 2015, algorithm 1), in place, for the gradient g of p.
@@ -58,6 +56,7 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     "rate" in bits, "distortion". Raises FloatingPointError at the first loss that is not finite,
     without another step, and ValueError if another training writes the same checkpoint.
     """
+    from .machine.pixels import check_images
     from .machine.session import session
     images, rng = check_images(images), np.random.default_rng(seed)
     settings = dict(lmbda=lmbda, epochs=epochs, batch=batch, learning_rate=learning_rate,

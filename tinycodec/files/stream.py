@@ -31,6 +31,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..codec import MAX_IMAGES
+from ..machine.pixels import check_images
 from .checkpoint import fingerprint
 
 MAGIC, VERSION, QUANTIZERS, CHUNK = b"tnyc", 2, ("round", "dither"), 1000
@@ -58,6 +59,7 @@ def write(codec, images, quantizer, seed, lmbda, refine):
         raise ValueError(f"expected quantizer 'round' or 'dither', got {quantizer!r}")
     if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**32):
         raise ValueError(f"expected a seed, an integer from 0 to 2**32 - 1, got {seed!r}")
+    images = check_images(images)
     u = codec.dither(quantizer, seed, len(images))
     k, coder = codec.integers(images, u, lmbda, refine), codec.range_coder()
     chunks = [coder.encode(k[part], -u[part]) for part in chunk_slices(len(k))]

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..files.checkpoint import Checkpoint
-from ..model import as_pixels, loss_and_gradients
+from ..model import loss_and_gradients
 from . import default_threads, workers
+from .pixels import as_pixels
 
 
 @contextmanager

@@ -9,7 +9,8 @@ they reached 92.4, and four sweeps 92.1.
 import numpy as np
 
 from ..machine import BATCH, parallel_map
-from ..model import as_images, as_pixels, pixel_errors
+from ..machine.pixels import as_images, as_pixels, check_images
+from ..model import pixel_errors
 
 
 def refine_integers(codec, images, k, u, lmbda, sweeps):
@@ -22,7 +23,7 @@ def refine_integers(codec, images, k, u, lmbda, sweeps):
         raise ValueError(f"expected refine, a positive integer, got {sweeps!r}")
     if lmbda is None or not 0 < lmbda < np.inf:
         raise ValueError(f"refine needs a positive, finite lmbda, got {lmbda!r}")
-    u = np.broadcast_to(u, k.shape)
+    images, u = check_images(images), np.broadcast_to(u, k.shape)
     parts = parallel_map(lambda i: _refine_batch(codec, images[i:i + BATCH], k[i:i + BATCH], u[i:i + BATCH], lmbda, sweeps),
                          range(0, len(k), BATCH))
     return np.concatenate(parts) if parts else k
