@@ -84,12 +84,12 @@ def test_tables_and_pictures_are_made_of_the_results(small_runs, tmp_path):
     run = experiments.run(tmp_path, 500, 50, 1)
     # Any results will do here: one run posing as all, its rate and quality moved along a curve.
     results = {}
-    for i, (lmbda, d) in enumerate(experiments.RUNS):
+    for i, (lmbda, d, epochs) in enumerate(experiments.runs(1)):
         moved = {kind: {"bits_ideal": 5.0 + 10 * i, "bits_file": 5.0 + 10 * i, "bits_each": 8.0 + 10 * i,
                         "mae": 0.08 / (i + 1), "psnr": 14.0 + i} for kind in ("round", "refined", "dither")}
-        results[lmbda, d] = run | moved | {"lmbda": lmbda, "latent_dims": d}
+        results[lmbda, d, epochs] = run | moved | {"lmbda": lmbda, "latent_dims": d}
     curve = [{"bits": 10.0, "mae": 0.1, "psnr": 12.0}, {"bits": 100.0, "mae": 0.05, "psnr": 17.0}]
-    text = experiments.tables(results, curve)
+    text = experiments.tables(results, 1, curve)
     assert text.count("\n| 2000 |") == 3 and "BD-rate" in text and "nan" not in text
-    experiments.pictures(tmp_path, results, {label: curve for label in "abcde"})
-    assert len(list(tmp_path.glob("*.png"))) == 8
+    experiments.pictures(tmp_path, results, 1, {label: curve for label in "abcde"})
+    assert len(list(tmp_path.glob("*.png"))) == 9

@@ -1,6 +1,6 @@
 """The experiments beyond the demo:    python -m tinycodec.experiments
 
-Trains a codec for each lmbda and for each number of latents, several at once. A run that is done
+Trains a codec for each lmbda, number of latents and number of epochs, several at once. A run that is done
 is saved in the output folder and not repeated, so the command can be interrupted and typed again;
 delete the folder to begin afresh. Then come the baselines, the tables and the pictures.
 """
@@ -26,9 +26,16 @@ from tinycodec.machine import cores
 
 LMBDAS = 100, 250, 500, 1000, 2000, 4000, 8000
 LATENT_DIMS = 2, 5, 10, 20, 50
-RUNS = [(lmbda, 50) for lmbda in LMBDAS] + [(2000, d) for d in LATENT_DIMS[:-1]]
+EPOCHS = 1, 2, 5, 15, 30
 SWEEPS = 2
-REFERENCE = json.loads(Path(__file__).with_name("reference.json").read_text())["points"]
+REFERENCE, RELATIVE_TIME = (json.loads(Path(__file__).with_name("reference.json").read_text())[key]
+                            for key in ("points", "relative_time"))
+
+
+def runs(epochs):
+    """-> [(lmbda, latent_dims, epochs)]"""
+    return list(dict.fromkeys([(lmbda, 50, epochs) for lmbda in LMBDAS] + [(2000, d, epochs) for d in LATENT_DIMS]
+                              + [(2000, 50, e) for e in EPOCHS if e <= 2 * epochs]))
 
 
 def result_file(out, lmbda, latent_dims, epochs):
@@ -77,25 +84,25 @@ def write_json(path, value):
 
 
 def sweep(out, epochs, jobs):
-    """All runs, `jobs` at once -> {(lmbda, latent_dims): result}."""
+    """All runs, `jobs` at once -> {(lmbda, latent_dims, epochs): result}."""
     results, todo = {}, []
-    for lmbda, d in RUNS:
-        if result_file(out, lmbda, d, epochs).exists():
-            results[lmbda, d] = run(out, lmbda, d, epochs)
+    for key in runs(epochs):
+        if result_file(out, *key).exists():
+            results[key] = run(out, *key)
         else:
-            todo.append((lmbda, d))
+            todo.append(key)
     if not todo:
         return results
 
     train_images, _ = tc.load_mnist()
     begun = time.monotonic()
     tc.train(tc.Codec(), train_images[:12_800], 2000, epochs=1, threads=1, progress=False)
-    seconds_a_run = (time.monotonic() - begun) * epochs * len(train_images) / 12_800 + 120
+    seconds_an_epoch = (time.monotonic() - begun) * len(train_images) / 12_800
     print(f"{len(results)} runs are done, {len(todo)} to do, {jobs} at once: about "
-          f"{seconds_a_run * -(-len(todo) // jobs) / 60:.0f} minutes on this machine.", flush=True)
+          f"{sum(seconds_an_epoch * e + 120 for _, _, e in todo) / jobs / 60:.0f} minutes on this machine.", flush=True)
     begun = time.monotonic()
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        futures = {pool.submit(run, out, *key, epochs): key for key in todo}
+        futures = {pool.submit(run, out, *key): key for key in sorted(todo, key=lambda key: -key[2])}     # long ones first
         for done, future in enumerate(as_completed(futures), 1):
             results[futures[future]] = result = future.result()
             left = (time.monotonic() - begun) / done * (len(todo) - done) / 60
@@ -132,9 +139,9 @@ def baselines(out):
     return curves
 
 
-def tables(results, klt):
+def tables(results, epochs, klt):
     """-> Markdown; `klt` is the KLT's curve of `baselines`."""
-    points = [results[lmbda, 50] for lmbda in LMBDAS]
+    points = [results[lmbda, 50, epochs] for lmbda in LMBDAS]
     lines = ["| lmbda | bits, ideal | bits in the file | bits as strings | MAE | PSNR [dB] "
              "| refined: bits in the file | MAE | PSNR [dB] |", "|--:" * 9 + "|"]
     for r in points:
@@ -169,7 +176,19 @@ def tables(results, klt):
         linear = np.exp(bits_at(mae_quality([r["round"]])[0]))
         cells = (f"{linear:.0f}", f"{linear / bits:.1f}") if bits > 1 and linear > 0 else ("", "")
         lines.append(f"| {r['lmbda']} | {used} | {bits:.2f} | {cells[0]} | {cells[1]} |")
+
+    lines += ["", "| lmbda 2000 | epochs | training time, in epochs of tinycodec | loss |", "|---|--:|--:|--:|"]
+    for name, e, t, loss in against_time(results):
+        lines.append(f"| {name} | {e} | {t:.1f} | {loss:.1f} |")
     return "\n".join(lines) + "\n"
+
+
+def against_time(results):
+    """-> [(system, epochs, training time in epochs of tinycodec, loss on the test digits)] at lmbda 2000."""
+    reference = next(p for p in REFERENCE if p["lmbda"] == 2000)
+    return [("tinycodec", e, e, r["round"]["bits_ideal"] + 2000 * r["round"]["mae"])
+            for (lmbda, d, e), r in sorted(results.items()) if (lmbda, d) == (2000, 50)] + [
+            ("reference", 15, 15 * RELATIVE_TIME["value"], reference["bits_ideal"] + 2000 * reference["mae"])]
 
 
 def rates(points, key):
@@ -184,15 +203,16 @@ def psnr_quality(points):
     return [p["psnr"] for p in points]
 
 
-def pictures(out, results, curves):
+def pictures(out, results, epochs, curves):
     """Write every figure into `out`."""
     _, images = tc.load_mnist()
-    points = [results[lmbda, 50] for lmbda in LMBDAS]
+    points = [results[lmbda, 50, epochs] for lmbda in LMBDAS]
     codecs = {r["lmbda"]: tc.Codec.load(out / f"{r['name']}.npz") for r in points}
     figures.rate_distortion(out / "rate_distortion.png", points, REFERENCE, curves)
     figures.against_lmbda(out / "against_lmbda.png", points, REFERENCE)
     figures.bits_per_latent(out / "bits_per_latent.png", points)
-    figures.number_of_latents(out / "number_of_latents.png", [results[2000, d] for d in LATENT_DIMS])
+    figures.number_of_latents(out / "number_of_latents.png", [results[2000, d, epochs] for d in LATENT_DIMS])
+    figures.loss_against_time(out / "loss_against_time.png", against_time(results))
     figures.where_the_bits_are(out / "where_the_bits_are.png", points)
     shown = {lmbda: codecs[lmbda] for lmbda in (250, 500, 1000, 2000, 8000)}
     figures.at_five_rates(out / "at_five_rates.png", shown, images[[2, 4, 8]])
@@ -210,10 +230,10 @@ def main():
         args.out.mkdir(parents=True, exist_ok=True)
         results = sweep(args.out, args.epochs, args.jobs)
         curves = baselines(args.out)
-        text = tables(results, curves["KLT (linear)"])
+        text = tables(results, args.epochs, curves["KLT (linear)"])
         write_file(args.out / "tables.md", text.encode())
         print(f"\n{text}")
-        pictures(args.out, results, curves)
+        pictures(args.out, results, args.epochs, curves)
     except KeyboardInterrupt:
         sys.exit("interrupted: finished runs are kept, the same command goes on from there")
     except (OSError, ValueError, FloatingPointError) as error:
