@@ -3,17 +3,8 @@
     image ──g_a──▶ latents ──round──▶ integers ──range coder──▶ bytes
     image ◀──g_s── latents ◀───────── integers ◀──range coder── bytes
 
-To read, in the order in which data flows:
-
-    model.py      the transforms, the prior, and the loss with its gradients: page one
-    layers.py     what the transforms are made of, forward and backward
-    entropy.py    what a latent costs in bits, and how that changes
-    training.py   Adam, the schedule, the loop
-    coding.py     integers <-> bytes, by the book and by `constriction`
-    codec.py      what users call
-    gradcheck.py  is a gradient right?
-
-The folders hold what surrounds the method: files, search, experiments, machine, mnist.
+To read: model.py, layers.py, entropy.py, training.py, coding.py, codec.py, gradcheck.py, in this
+order. The folders hold the tools around the method.
 """
 from .codec import Codec
 from .files.images import read_images, write_images

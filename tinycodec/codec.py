@@ -2,9 +2,10 @@
 
 Quantisation is one idea with one parameter, an offset o per latent: k = round(y − o) is coded,
 under the prior shifted alike, N(μ − o, σ²), and ŷ = k + o is what g_s sees. Rounding has o = μ: the
-prior's mode is a value that ŷ can take. Dither has o = μ + u, with pseudo-random u ~ U(−½, ½) that
-the decoder makes again. Then ŷ − y is uniform noise whatever y is, as in training: universal
-quantisation (Ziv 1985; Agustsson & Theis 2020). Here latents are (n, latent_dims), an image a row.
+most probable latent is then a value that ŷ can take. Dither has o = μ + u, with pseudo-random
+u ~ U(−½, ½) that the decoder makes again. Then ŷ − y is uniform noise whatever y is, as in
+training: universal quantisation (Ziv 1985; Agustsson & Theis 2020). Below, u = 0 is rounding.
+Latents here are (n, latent_dims), one image per row.
 """
 import math
 
@@ -23,11 +24,12 @@ class Codec(Model):
         self.fix_sigma()
 
     def fix_sigma(self):
-        """Fix σ, float64 (latent_dims,), for the range coder: to be called when log σ has changed.
+        """Fix σ, float64 (latent_dims,), for the range coder. `train` calls this in the end, as must
+        all who change log σ.
 
         One different bit derails a range decoder, and exp may differ in its last bit elsewhere.
-        So σ is saved with the model; all else that decides the integers is exact. That is not so
-        where a network predicts σ for each image (Ballé, Johnston & Minnen 2019).
+        So σ is saved with the model, and all else that decides the integers is exact. That is not
+        so where a network predicts σ for each image (Ballé, Johnston & Minnen 2019).
         """
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
@@ -37,7 +39,7 @@ class Codec(Model):
         return math.ceil(min(16 + 16 * self.sigma.max(), 2**20))
 
     def range_coder(self):
-        """By `constriction`, for integers of mean −u = μ − o."""
+        """`constriction`'s, for integers k, whose mean is μ − o = −u."""
         from .machine.rangecoder import GaussianRangeCoder
         return GaussianRangeCoder(self.sigma, self.limit)
 
@@ -57,12 +59,12 @@ class Codec(Model):
                              f"got {y_hat.dtype} {y_hat.shape}")
         return in_batches(lambda y: as_images(self.g_s.forward(y.T)[0]), y_hat.astype(np.float32))
 
-    def quantise(self, y, u=np.float32(0)):
-        """Latents -> integers to be coded, int32. The offset is o = μ + u."""
+    def quantise(self, y, u=0):
+        """Latents -> integers to be coded, int32."""
         k = np.rint(y - (self.prior.params["mu"] + u))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 
-    def dequantise(self, k, u=np.float32(0)):
+    def dequantise(self, k, u=0):
         """Integers -> ŷ, what the decoder sees of the latents, float32."""
         return k.astype(np.float32) + (self.prior.params["mu"] + u)
 
@@ -81,7 +83,7 @@ class Codec(Model):
         """-> float (n,): ideal code length of each image's rounded latents, in bits."""
         return self.bits(self.dequantise(self.quantise(self.analysis(images)))).sum(axis=1)
 
-    def integers(self, images, u=np.float32(0), lmbda=None, refine=0):
+    def integers(self, images, u=0, lmbda=None, refine=0):
         """uint8 (n, 28, 28) -> int32 (n, latent_dims): the nearest, or, given lmbda and refine > 0,
         what `refine` searches for less rate + lmbda · distortion find (tinycodec.search)."""
         k = self.quantise(self.analysis(images), u)
@@ -114,16 +116,16 @@ class Codec(Model):
     def compress_each(self, images, lmbda=None, refine=0):
         """uint8 (n, 28, 28) -> n byte strings, each image on its own and as short as possible: its
         integers and nothing else, no header, no checksum."""
-        return self.range_coder().encode_each(self.integers(images, lmbda=lmbda, refine=refine), 0)
+        return self.range_coder().encode_each(self.integers(images, 0, lmbda, refine), mean=0)
 
     def decompress_each(self, strings):
         """Byte strings from `compress_each` -> uint8 (n, 28, 28). Raises ValueError for those that
         it cannot have written with this model. Another wrong one decodes to a wrong image."""
-        return self.synthesis(self.dequantise(self.range_coder().decode_each(strings, 0)))
+        return self.synthesis(self.dequantise(self.range_coder().decode_each(strings, mean=0)))
 
     def sample(self, n, rng):
         """Random bits, from the numpy.random.Generator `rng`, decoded: uint8 (n, 28, 28)."""
-        return self.synthesis(self.dequantise(self.range_coder().sample(n, rng, 0)))
+        return self.synthesis(self.dequantise(self.range_coder().sample(n, rng, mean=0)))
 
     def save(self, path):
         """Write all parameters and σ to `path`, a NumPy .npz file."""

@@ -1,4 +1,4 @@
-"""Integers <-> bytes: how does a message of b bits of information become about b bits?
+"""Integers <-> bytes: how does a message of 37 bits of information become about 37 bits?
 
 Range coding (Martin 1979) narrows an interval of [0, 1) symbol by symbol, each time to the share
 that has the symbol's probability. With p = ½, ¼, ¼ for a, b, c, the message "bab":
@@ -9,18 +9,19 @@ that has the symbol's probability. With p = ½, ¼, ¼ for a, b, c, the message 
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
-−log₂ of the width is the information. The codec runs the same coder by `constriction`, to the
-same bytes (machine/rangecoder.py).
+−log₂ of the width is the information. The codec runs this coder by `constriction`, to the same
+bytes wherever erf rounds alike (machine/rangecoder.py).
 """
 import math
 from bisect import bisect_left
 
 
 def cumulative(k, mean, std, limit):
-    """F(k)/2²⁴: the probability of an integer below k, where each in ±limit has at least 2⁻²⁴.
+    """F(k): how many of 2²⁴ equal shares of [0, 1) belong to integers below k.
 
-    All decoders need these very integers, so this is computed as it stands: another formula for Φ
-    may round to another integer. (`constriction` brings its own erf, the same on every machine.)
+    Each of the 2·limit + 1 integers in ±limit has one share, and Φ divides the others. All decoders
+    need these very numbers, so this is computed as it stands: another formula for Φ may round to
+    another number. (`constriction` brings its own erf, the same on every machine.)
     """
     if not -limit < k <= limit:
         return 2**24 * (k > limit)
@@ -31,12 +32,12 @@ def cumulative(k, mean, std, limit):
 def encode(integers, means, stds, limit):
     """Integers in ±limit, each under N(mean, std²) -> the shortest bytes that name them.
 
-    The interval is [low, low + width), in units of 2^−bits. Where width gets small, 32 bits are
-    added to all. Python's integers are unbounded, so carries need no care.
+    The interval is [low, low + width), in units of 2^−bits. When width gets small, all three gain
+    32 bits. Python's integers are unbounded, so carries need no care.
     """
-    low, width, bits = 0, 2**64 - 1, 64
+    low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1): 2⁶⁴ has 65 bits
     for k, *model in zip(integers, means, stds):
-        s = width >> 24                                    # one of 2²⁴ shares
+        s = width >> 24                                    # one share
         low += s * cumulative(k, *model, limit)
         width = s * (cumulative(k + 1, *model, limit) - cumulative(k, *model, limit))
         if width < 2**32:
@@ -47,8 +48,8 @@ def encode(integers, means, stds, limit):
 def decode(data, means, stds, limit):
     """Bytes, as if zeros without end followed them -> as many integers as there are means.
 
-    `point` is how far the number that the bytes name lies above low. ValueError if no encoder
-    can have written them; other wrong bytes decode to wrong integers, and nothing tells.
+    `point` is how far the number that the bytes name lies above low. Raises ValueError if no
+    encoder can have written them. Other wrong bytes decode to wrong integers.
     """
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
@@ -77,15 +78,15 @@ def shortest_in_interval(low, width, bits):
     >>> shortest_in_interval(3 * 2**64 // 10, 2**64 // 10, 64).hex()
     '4d'
 
-    A multiple of 256⁻ᵐ is one of 256^−(m + 1), too: once m bytes suffice, more do, so bisection
-    finds the fewest. How many? Let the width be 2⁻ᵇ, and m the least with 256⁻ᵐ ≤ 2⁻ᵇ: 8m = b + f,
-    0 ≤ f < 8. Then m bytes suffice; if low is random, m − j do with probability 2^(f − 8j), j ≥ 1.
-    If f is as likely anywhere (b is large), 8m is b + 4 on average, less Σⱼ 8·2^(f − 8j), whose
-    mean is 1/ln 2: b + 4 − 1/ln 2 = b + 2.56 bits.
+    If m bytes suffice, so do m + 1, so bisection finds the fewest. How many bits is that, if the
+    width is 2⁻ᴵ? Let m be the least with 256⁻ᵐ ≤ 2⁻ᴵ, and 8m = I + f. Then m bytes suffice, and m − j
+    do if low happens to be near a multiple of 256^(j − m), with probability 2^(f − 8j). With f
+    uniform in [0, 8), as for large I, the mean is I + 4 − Σⱼ 8·(mean of 2^(f − 8j)): the sum is
+    1/ln 2, and so strings take 2.56 bits more than their information.
     """
-    def first_multiple(m):                                 # of 256⁻ᵐ, not below low
-        return -(-low >> bits - 8 * m)
+    def first_multiple(m):                                 # of 256⁻ᵐ from low on: ⌈low/2^(bits − 8m)⌉
+        return -(-low >> (bits - 8 * m))
 
     m = bisect_left(range(bits // 8 + 1), True,
-                    key=lambda m: first_multiple(m) << bits - 8 * m < low + width)
+                    key=lambda m: (first_multiple(m) << (bits - 8 * m)) < low + width)
     return first_multiple(m).to_bytes(m, "big")

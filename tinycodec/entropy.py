@@ -1,36 +1,38 @@
 """The entropy model: what does a latent cost in bits, and how does that cost change with it?
 
-A symbol of probability p costs −log₂ p bits (Shannon 1948). Averaged over images this rate is a
-cross-entropy, H(q) + KL(q‖p): the entropy of the latents, whose distribution is q, and the
-Kullback–Leibler divergence to the prior p. Minimising it fits latents and prior to each other.
+A symbol of probability p costs −log₂ p bits (Shannon 1948). If q is how latents are distributed,
+that is on average Σ q log₂ 1/p = Σ q log₂ 1/q + Σ q log₂ q/p: their entropy, and KL(q‖p) ≥ 0, the
+Kullback–Leibler divergence, which is what a wrong prior p costs. Minimising it fits both together.
 
-Rounding has no useful gradient, so training adds noise as wide as a rounding error instead:
-ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). The density of Gaussian + noise at ỹ is
-the Gaussian's mass within ½ of ỹ. If ỹ is an integer, that is just what rounds to it: its
-probability. So the rate in training estimates the size of the file.
+Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
+instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). If y ~ N(μ, σ²), the density of
+ỹ is the Gaussian's mass within ½ of ỹ: only these y can get there, each with density 1. And if ỹ is
+one of the values μ + integer of coding, just these y are rounded to it. Then that mass is its
+probability, so the rate in training estimates the size of the file.
 """
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
 
-def probability(y, mu, sigma):
+def probability(y_tilde, mu, sigma):
     """p(ỹ) = Φ((ỹ − μ + ½)/σ) − Φ((ỹ − μ − ½)/σ): the Gaussian's mass within ½ of ỹ.
 
-    With μ = 0 and σ = 1, the integer 0 costs −log₂ 0.383 = 1.385 bits and 1 costs 2.05 bits. But 9
-    costs infinitely many, and has no gradient: Φ(9.5) − Φ(8.5) is 1 − 1 in float64, where the truth
-    is 56.55 bits. Latents do lie that far out, at the start of a training.
+    This is right near the centre, but not at 9: Φ(9.5) − Φ(8.5) is 1 − 1 in float64, which would be
+    infinitely many bits and no gradient. The truth is 56.55 bits, and latents do lie that far out
+    when a training begins.
 
-    >>> [float(probability(k, 0, 1).round(3)) for k in (0, 1, 9)]
-    [0.383, 0.242, 0.0]
+    >>> p = probability(np.array([0, 1, 9]), mu=0, sigma=1)
+    >>> p.round(3).tolist(), (-np.log2(p[:2])).round(2).tolist()
+    ([0.383, 0.242, 0.0], [1.38, 2.05])
     """
-    return ndtr((y - mu + 0.5) / sigma) - ndtr((y - mu - 0.5) / sigma)
+    return ndtr((y_tilde - mu + 0.5) / sigma) - ndtr((y_tilde - mu - 0.5) / sigma)
 
 
 class NoisyGaussian:
     """−log₂ of `probability`, accurate in both tails, however far: ỹ (d, n) -> bits (d, n).
 
     Each latent has its μ and log σ. The Gaussian is symmetric, so what counts is z = |ỹ − μ|, and
-    the interval may be moved to the left tail, where SciPy's log Φ is accurate at any depth:
+    the interval may be mirrored into the left tail, where SciPy's log Φ is accurate at any depth:
 
               p                      a = (−½ − z)/σ
         ──┬───────┬────────┬──▶      b = (½ − z)/σ          (drawn for z > ½)
@@ -42,16 +44,16 @@ class NoisyGaussian:
     def __init__(self, d, dtype=np.float32):
         self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}
 
-    def forward(self, y):
+    def forward(self, y_tilde):
         # In float64, whatever the input's dtype: with a large σ, p is a small difference.
         mu = self.params["mu"].astype(np.float64)[:, None]
         sigma = np.exp(self.params["log_sigma"].astype(np.float64))[:, None]
-        z = np.abs(y - mu)
+        z = np.abs(y_tilde - mu)
         a, b = (-0.5 - z) / sigma, (0.5 - z) / sigma
         log_cdf_b = log_ndtr(b)
         r = -np.expm1(log_ndtr(a) - log_cdf_b)
         bits = -(log_cdf_b + np.log(r)) / np.log(2)
-        return bits.astype(y.dtype), (y - mu, z, sigma, a, b, r)
+        return bits.astype(y_tilde.dtype), (y_tilde - mu, z, sigma, a, b, r)
 
     def backward(self, dbits, cache):
         """With Φ' = φ, the density of N(0, 1), the chain rule through a and b gives
@@ -60,13 +62,13 @@ class NoisyGaussian:
             −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)
 
         where h = φ(b)/p and t = φ(a)/φ(b) = e^((b² − a²)/2) = e^(−z/σ²). In the tails φ(a), φ(b)
-        and p are 0 in float64, but t and h are not: h = φ(b)/(Φ(b) r), and φ(b)/Φ(b) is
-        √(2/π)/erfcx(−b/√2), with SciPy's erfcx(x) = e^(x²) (1 − erf x).
+        and p are 0 in float64, but not t and h: p = Φ(b) r, and Φ(b) = ½ e^(−b²/2) erfcx(−b/√2)
+        with SciPy's erfcx(x) = e^(x²) (1 − erf x), so φ(b)/Φ(b) = √(2/π)/erfcx(−b/√2).
         """
         centred, z, sigma, a, b, r = cache
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r
-        h = h * dbits / np.log(2)              # in bits, not nats
-        dy = np.sign(centred) * h * one_minus_t / sigma
-        grads = {"mu": -dy.sum(axis=1), "log_sigma": (h * (b - t * a)).sum(axis=1)}
+        dnats = dbits / np.log(2)
+        dy = dnats * np.sign(centred) * h * one_minus_t / sigma
+        grads = {"mu": -dy.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}
         return dy.astype(dbits.dtype), {name: g.astype(dbits.dtype) for name, g in grads.items()}

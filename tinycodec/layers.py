@@ -5,8 +5,9 @@
 
 A layer keeps nothing of a batch, so several threads may use it at the same time.
 
-The batch is the last axis. Vectors are (D, N), an example a column, so that a dense layer is
-y = w x + b. Images are (H, C, W, N), as successive image rows are then one block of memory.
+The batch is the last axis. Vectors are (D, N), one example per column, so that a dense layer is
+y = w x + b. Images are (H, C, W, N): each patch of successive image rows is then one block of
+memory, see `im2col`.
 """
 import math
 
@@ -16,8 +17,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 def weights_and_biases(rng, shape, d_out, dtype):
     """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), b is 0."""
-    limit = math.sqrt(6 / (math.prod(shape[1:]) + math.prod(shape[:-1])))
-    return {"w": rng.uniform(-limit, limit, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
+    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])      # or the other way round
+    most = math.sqrt(6 / (fan_in + fan_out))
+    return {"w": rng.uniform(-most, most, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 
 
 class Dense:
@@ -46,7 +48,7 @@ class LeakyReLU:
         return np.maximum(x, y, out=y), x
 
     def backward(self, dy, x):
-        # The derivative is 1 or slope. np.where would take four times as long as this arithmetic.
+        # The derivative is 1 or slope. (np.where would take four times as long.)
         return dy * (self.slope + (1 - self.slope) * (x > 0).astype(dy.dtype)), {}
 
 
@@ -99,8 +101,8 @@ def col2im(cols, shape, dtype, kernel, stride):
 
     In the same five loops:  padded[stride*p + i, c, stride*q + j] += cols[p, i, j, c, q]
     Then the padding is cut off, to `shape`. Backpropagation through im2col is this sum: each pixel
-    gets the gradients of all its copies. `cols` may be a generator; then only one matrix exists at
-    a time, and stays in the processor's cache (training takes 2 % less time, decoding 7 %).
+    gets the gradients of all its copies. `cols` may be a generator: then only one matrix exists at
+    a time, and stays in the processor's cache.
     """
     height, channels, width, n = shape
     _, (top, bottom) = same_padding(height, kernel, stride)
@@ -154,11 +156,10 @@ class Conv2D:
 class ConvTranspose2D:
     """y = col2im(wᵀ @ x) + b: (H, C_in, W, N) -> (stride·H, C_out, stride·W, N).
 
-    Without b, this is the adjoint of the convolution z -> w @ im2col(z) of images z shaped like y:
+    Without b, this is the adjoint of the convolution z -> w @ im2col(z), whose shape w has:
         ⟨z, col2im(wᵀ @ x)⟩ = ⟨im2col(z), wᵀ @ x⟩ = ⟨w @ im2col(z), x⟩    for all x and z.
-    So w is stored as that convolution's, and forward is its input gradient. For z = dy the left
-    side is ⟨dy, y⟩, whose derivatives in x and w are the loss's. By the right side they are
-    dx = w @ im2col(dy), and dw = x @ im2col(dy)ᵀ.
+    If z = dy is held fixed, the left side is ⟨dy, y⟩, and its derivatives in x and w are dx and dw.
+    The right side shows them: dx = w @ im2col(dy), dw = x @ im2col(dy)ᵀ.
     """
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32):

@@ -1,23 +1,22 @@
 """Training: minimise rate + lmbda · distortion (model.py), in bits an image, with Adam.
 
-A training has more around it: threads, progress, checkpoints, a faster Adam. They are in
-tinycodec.machine.session, and `train` shows where they come in.
+Threads, progress and checkpoints are in tinycodec.machine.session; `train` says where they come in.
 """
 import numpy as np
 
 
 def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7):
-    """Step t = 1, 2, … of Adam (Kingma & Ba 2015, algorithm 1), in place, for the gradient g of p.
-    This is the definition. `train` does the same in a third of the time.
+    """Step t = 1, 2, … of Adam (Kingma & Ba 2015, algorithm 1), in place: p is a parameter, g the
+    loss's gradient in p, m and v are arrays like p, at first 0.
 
-    With the usual β₂ of 0.999, the first large gradient after a calm moves an entry by
+    With the usual β₂ of 0.999, the first large gradient after a long calm moves an entry by
     (1 − β₁)/√(1 − β₂) = 3.2 learning rates. At lmbda 100 such jumps switched unused latents on
     again (the loss was 17.4). With 0.99 the jump is one learning rate, and the loss 12.6.
     """
-    m += (1 - beta1) * (g - m)                             # running means of g and g²
+    m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
-    m_hat = m / (1 - beta1**t)                             # bias correction: m and v began at 0
-    v_hat = v / (1 - beta2**t)
+    m_hat = m / (1 - beta1**t)                     # bias correction: m is a weighted sum of all g so
+    v_hat = v / (1 - beta2**t)                     # far, whose weights add up to 1 − β₁ᵗ; v likewise
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
 
 
@@ -25,8 +24,8 @@ def schedule(step, steps, lmbda, learning_rate):
     """-> (learning rate, weight of the rate) for step = 0 … steps − 1.
 
     The learning rate falls to 0 on a cosine (Loshchilov & Hutter 2017). The weight is a rate
-    warm-up: if the rate has its full weight from the start, latents are switched off for good
-    before the synthesis transform has learnt to use them. So for lmbda < 2000 the weight begins at
+    warm-up: with its full weight from the start, the rate makes latents constant, which costs no
+    bits, before g_s has learnt to use them, and they stay so. Hence for lmbda < 2000 it begins at
     lmbda/2000, and grows to 1 in the first 10 % of the steps. With lmbda 250 and 15 epochs the
     loss is 27.1, and 31.4 without.
     """
@@ -47,10 +46,10 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
           threads=None, progress=True, checkpoint=None):
     """Train `codec` in place on uint8 images (n, 28, 28): minimise rate + lmbda · distortion.
 
-    `seed` decides the order of the images and the noise; `threads` (default: one a core) how sums
-    are rounded. `checkpoint` is a file written at the start and after every epoch. If it exists,
-    training goes on from there, to the same bits as in one go, given the same arguments and a codec
-    as it was at the start. It is the caller's to delete in the end.
+    `seed` decides the order of the images and the noise. `threads` (default: one per core) changes
+    only how sums are rounded. `checkpoint` is a file written at the start and after every epoch. If
+    it exists, training goes on from there, to the same bits as in one go, given the same arguments
+    and a codec as it was at the start. It is the caller's to delete in the end.
 
     Returns the history, arrays with one entry per step: "loss" (without the warm-up's weight),
     "rate" in bits, "distortion". Raises FloatingPointError at the first loss that is not finite,
@@ -61,14 +60,16 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     images, rng = check_images(images), np.random.default_rng(seed)
     settings = dict(lmbda=lmbda, epochs=epochs, batch=batch, learning_rate=learning_rate,
                     distortion=distortion, seed=seed)
-    # log σ moves by a learning rate a step, too slowly to follow the latents: with a prior 20 times
-    # faster, and the cosine, the loss is 105.5; without both 109.8 (lmbda 2000, rate 1e-3).
+    # Adam moves an entry by about one learning rate per step, too slowly for log σ to follow the
+    # latents. (At a learning rate of 1e-3 the loss was 109.8, with 20 and the cosine 105.5.)
     speed = {name: 20 for name in codec.params if name.startswith("prior.")}
     with session(codec, images, rng, speed, settings, threads, progress, checkpoint) as run:
         while len(run.history) < run.steps:
             for x, noise in batches(images, batch, codec.latent_dims, rng):
-                alpha, weight = schedule(len(run.history), run.steps, lmbda, learning_rate)
+                step_size, weight = schedule(len(run.history), run.steps, lmbda, learning_rate)
+                # model.loss_and_gradients, each thread on its part of the batch; then `adam_step` on
+                # every parameter, with `speed` times the learning rate; then progress, checkpoint.
                 terms, grads = run.loss_and_gradients(codec, x, noise, lmbda, distortion, weight)
-                run.adam_step(grads, alpha)
+                run.adam_step(grads, step_size)
                 run.record(terms)
     return dict(zip(("loss", "rate", "distortion"), np.array(run.history).T))
