@@ -55,10 +55,13 @@ def tour(args):
     strings = codec.compress_each(test_images)
     report(test_images, data, decoded, strings, codec, history["rate"][-100:].mean())
 
-    print(f"\n4. Draw pictures into {out}.", flush=True)
+    print(f"\n4. One digit, from pixels to bytes:\n\n{figures.one_digit_table(codec, examples[0])}", flush=True)
+
+    print(f"\n5. Draw pictures into {out}.", flush=True)
     for name, shown, title in (("before.png", untrained, "before training"), ("after.png", codec, "after training")):
         s = shown.compress_each(examples)
         figures.digits(out / name, examples, shown.decompress_each(s), s, title)
+    figures.one_digit(out / "one_digit.png", codec, examples[0])
     figures.latents(out / "latents.png", {"before training": untrained, "after training": codec}, test_images, rng)
     figures.training_curves(out / "training.png", history, args.epochs)
     figures.grid(out / "samples.png", codec.sample(60, rng), 12, "random bits, decoded")

@@ -1,16 +1,23 @@
 """Every picture, one function each: data in, a PNG file out."""
 import io
+import math
 import textwrap
+from os.path import commonprefix
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..coding import cumulative, encode
 from ..files.safe import write_file
 from .metrics import psnr
 
 STYLE = matplotlib.rc_context({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False,
                                "savefig.dpi": 120, "savefig.bbox": "tight"})
+
+
+DATA, PRIOR, SILENT = "#0072B2", "#E69F00", "#999999"
 
 
 @STYLE
@@ -28,6 +35,138 @@ def digits(path, images, decoded, strings, title):
     axes[1, 0].set_ylabel("decoded")
     figure.suptitle(title)
     _save(figure, path)
+
+
+def follow(codec, image):
+    """What becomes of one digit, uint8 (28, 28), on its way to bytes and back, by the codec's own functions."""
+    y = codec.analysis(image[None])
+    k = codec.quantise(y)
+    bits = codec.bits(codec.dequantise(k))[0]
+    string = codec.compress_each(image[None])[0]
+    y_hat = codec.dequantise(codec.range_coder().decode(string, 1, 0))
+    return SimpleNamespace(y=y[0], k=k[0], bits=bits, shown=np.flatnonzero(bits > 0.05), so_far=bits.cumsum(),
+                           string=string, y_hat=y_hat[0], decoded=codec.synthesis(y_hat)[0])
+
+
+def one_digit_table(codec, image):
+    """`one_digit` as text: a row for each latent that costs more than 0.05 bits, then the bytes."""
+    digit = follow(codec, image)
+    lines = ["latent       y    k       p    bits  bits so far"]
+    lines += [f"{i:6} {digit.y[i]:7.2f} {digit.k[i]:4} {2**-digit.bits[i]:7.3f} {digit.bits[i]:7.2f} {digit.so_far[i]:12.2f}"
+              for i in digit.shown]
+    return "\n".join([*lines, f"The other {len(digit.y) - len(digit.shown)} latents cost nothing. The shortest bytes "
+                      f"in the interval: {digit.string.hex(' ')}", f"({_binary(digit.string)})"])
+
+
+def interval(codec, k):
+    """To what does the range coder narrow [0, 1) for a digit's first integers k? -> binary digits of both ends.
+
+    They are those of the lowest and of the highest message that begins with these integers.
+    """
+    stds, limit = [*codec.sigma[:len(k)], 1, 1, 1], codec.limit
+    ends = [encode([*k, end, end, end], [0] * len(stds), stds, limit) for end in (-limit, limit)]
+    return [_binary(end.ljust(max(map(len, ends)), b"\0")) for end in ends]
+
+
+@STYLE
+def one_digit(path, codec, image):
+    """One digit, uint8 (28, 28), from pixels to bytes and back: all that the codec does, in one picture."""
+    digit, mu, sigma = follow(codec, image), codec.prior.params["mu"], codec.sigma
+    n, rows, silent = 8 * len(digit.string), len(digit.shown), np.setdiff1d(np.arange(len(mu)), digit.shown)
+    figure = Figure(figsize=(7.5, 8.5 + 0.27 * rows), layout="constrained")
+    there, middle, code, back = figure.subfigures(4, 1, height_ratios=[2.5, 1.7 + 0.27 * rows, 1.7, 2.5])
+
+    def latents(axis, y, title):
+        axis.use_sticky_edges = False
+        axis.bar(np.arange(len(y)), 2 * sigma, 0.9, mu - sigma, color=PRIOR, alpha=0.5)
+        axis.bar(digit.shown, y[digit.shown], 0.5, color=DATA)
+        axis.plot(silent, y[silent], "x", color=SILENT, markersize=4)
+        axis.axhline(0, color="black", linewidth=0.5)
+        axis.set_xlabel("latent")
+        axis.set_title(title, size=10, loc="left")
+
+    _heading(there, f"1  The analysis transform turns 784 pixels x into {len(mu)} numbers, the latents y.")
+    pixels, axis = there.subplots(1, 2, width_ratios=[1, 2.8])
+    _show(pixels, image)
+    pixels.set_xlabel(f"x, {8 * image.size:,} bits")
+    latents(axis, digit.y, "blue: y. Orange: what the prior, a Gaussian for each latent, expects, μ ± σ.\n"
+            f"grey: {len(silent)} of σ near 0. They are the same for every digit, and cost no bits.")
+
+    _heading(middle, "2  Each y is rounded to μ + k. The prior gives the integer k a probability p. That costs −log₂ p\n"
+             "    bits: the range coder's interval, [0, 1) at the beginning, narrows to the share p that is k's.")
+    bells, text, shares, total = middle.subplots(1, 4, sharey=True, width_ratios=[1.3, 1.5, 1.3, 2.9])
+    reach = int(np.abs(digit.k).max()) + 3
+    ks = np.arange(-reach, reach + 1)
+    for row, i in enumerate(digit.shown):
+        F = np.array([cumulative(int(k), 0, sigma[i], codec.limit) for k in [*ks, reach + 1]]) / 2**24
+        k, p, j = digit.k[i], np.diff(F), digit.k[i] + reach
+        height = 0.8 * p / p.max()
+        bells.fill_between(ks, row + 0.4 - height, row + 0.4, step="mid", color=PRIOR, alpha=0.5, linewidth=0)
+        bells.bar(k, -height[j], 1, row + 0.4, color=DATA)
+        bells.plot(digit.y[i] - mu[i], row + 0.4, "k^", markersize=4, clip_on=False)
+        for x, value in zip((0.2, 0.65, 1), (f"{k}".replace("-", "−"), f"{p[j]:.3f}", f"{digit.bits[i]:.2f}")):
+            text.text(x, row, value, va="center", ha="right", size=10)
+        shares.barh(row, 1, 0.4, color=PRIOR, alpha=0.5)
+        shares.vlines(F, row - 0.2, row + 0.2, color="white", linewidth=0.7)
+        shares.barh(row, p[j], 0.4, F[j], color=DATA)
+        if row < rows - 1:
+            shares.fill([F[j], F[j + 1], 1, 0], row + np.array([0.2, 0.2, 0.8, 0.8]), color=DATA, alpha=0.2, linewidth=0)
+        total.barh(row, digit.so_far[i], 0.8, color=DATA, alpha=0.2)
+        total.barh(row, -digit.bits[i], 0.8, digit.so_far[i], color=DATA, alpha=0.4)
+        _bits(total, row, commonprefix(interval(codec, digit.k[:i + 1].tolist())), 5)
+    bells.set_ylim(rows - 0.5, -0.5)
+    bells.set_yticks(range(rows), digit.shown)
+    for axis, title in ((bells, "latent\ny − μ (▲)\nrounds to k"), (text, "k         p       bits"), (shares, "interval\n0 … 1"),
+                        (total, "bits so far, and the digits that\nall numbers in the interval\nhave in common, 0.…")):
+        axis.set_title(title, size=10)
+        axis.spines[:].set_visible(False)
+        axis.tick_params(length=0)
+    text.set_xticks([])
+    text.set_xlim(-0.1, 1.1)
+    shares.set_xticks([])
+    total.set_xlim(0, n)
+
+    _heading(code, f"3  {digit.so_far[-1]:.2f} bits: the last interval is $2^{{-{digit.so_far[-1]:.2f}}}$ wide. The shortest bytes in it are "
+             f"{len(digit.string)}, {n} bits.")
+    axis = code.subplots()
+    low, high = interval(codec, digit.k.tolist())
+    settled = len(commonprefix([low, high]))
+    for row, number in enumerate((low, _binary(digit.string), high)):
+        _bits(axis, row, number[:n], 7, settled)
+    for i in range(0, n, 16):
+        axis.axvspan(i, i + 8, color=SILENT, alpha=0.2, linewidth=0)
+    axis.set_xlim(0, n)
+    axis.set_ylim(2.5, -0.5)
+    axis.set_yticks(range(3), ["from", "bytes", "to"])
+    axis.set_xticks(np.arange(4, n, 8), [f"{byte:02x}" for byte in digit.string], family="monospace", size=14)
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+
+    _heading(back, "4  Back: the bytes give the same integers k. The synthesis transform turns ŷ = μ + k into a digit.")
+    axis, decoded, error = back.subplots(1, 3, width_ratios=[2, 1, 1])
+    latents(axis, digit.y_hat, "ŷ")
+    _show(decoded, digit.decoded)
+    decoded.set_xlabel(f"x̂, {n} bits")
+    _show(error, digit.decoded.astype(float) - image, cmap="PuOr", vmin=-255)
+    error.set_xlabel(f"x̂ − x, {psnr(image[None], digit.decoded[None])[0]:.1f} dB")
+    error.set_title("orange: too dark", size=10)
+    return _save(figure, path)
+
+
+def _heading(figure, text):
+    figure.suptitle(text, x=0.01, ha="left", size=11)
+
+
+def _binary(data):
+    return "".join(f"{byte:08b}" for byte in data)
+
+
+def _bits(axis, row, digits, size, settled=math.inf):
+    """Write binary digits, one a unit, those settled in black."""
+    for digit in "01":
+        for color, free in (("black", False), (DATA, True)):
+            x = [j + 0.5 for j, c in enumerate(digits) if c == digit and (j >= settled) == free]
+            axis.plot(x, [row] * len(x), linestyle="", marker=f"${digit}$", markersize=size, markeredgewidth=0, color=color)
 
 
 @STYLE
@@ -241,13 +380,15 @@ def informative(codec, images):
 
 
 def _save(figure, path):
+    if path is None:
+        return figure
     file = io.BytesIO()
     figure.savefig(file)
     write_file(path, file.getvalue())
 
 
-def _show(axis, image):
-    axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+def _show(axis, image, cmap="gray", vmin=0):
+    axis.imshow(image, cmap=cmap, vmin=vmin, vmax=255)
     axis.set_xticks([])
     axis.set_yticks([])
     for spine in axis.spines.values():
