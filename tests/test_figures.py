@@ -1,59 +1,80 @@
+import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
+from PIL import Image
 
 import tinycodec as tc
+from tinycodec.coding import decode
 from tinycodec.experiments import figures
 
+CURVE = [{"bits": 10.0, "bits_ideal": 10.0, "bits_file": 11.0, "bits_each": 12.0, "mae": 0.1, "psnr": 12.0 + i, "lmbda": 500 * i}
+         for i in (1, 2)]
+POINTS = [{"lmbda": p["lmbda"], "latent_dims": 5, "bits_per_latent": [3.0, 1.0, 0.0], "training": p,
+           "round": p, "refined": p, "dither": p} for p in CURVE]
 
-def test_every_figure_is_a_png(codec, mnist, tmp_path, rng):
-    images = mnist[1][:100]
+
+@pytest.fixture(scope="module")
+def draw(codec, mnist):
+    """All functions of figures, as functions of a path."""
+    images, rng = mnist[1][:100], np.random.default_rng(1)
     strings = codec.compress_each(images[:4])
     history = {"rate": rng.random(50), "distortion": rng.random(50)}
-    figures.digits(tmp_path / "digits.png", images[:4], codec.decompress_each(strings), strings, "digits")
-    figures.latents(tmp_path / "latents.png", {"before": tc.Codec(20), "after": codec}, images, rng)
-    figures.training_curves(tmp_path / "training.png", history, 2)
-    figures.grid(tmp_path / "samples.png", codec.sample(12, rng), 6, "samples")
-    figures.basis_walk(tmp_path / "basis.png", codec, images)
-    for path in tmp_path.iterdir():
-        assert min(imread(path).shape[:2]) > 50
-    assert len(list(tmp_path.iterdir())) == 5
+    arguments = {
+        "digits": (images[:4], codec.decompress_each(strings), strings, "digits"), "one_digit": (codec, images[0]),
+        "latents": ({"before": tc.Codec(20), "after": codec}, images, rng), "training_curves": (history, 2),
+        "grid": (codec.sample(12, rng), 6, "samples"), "basis_walk": (codec, images),
+        "rate_distortion": (POINTS, CURVE, {label: CURVE for label in "abcde"}), "against_lmbda": (POINTS, CURVE),
+        "bits_per_latent": (POINTS,), "number_of_latents": (POINTS,), "where_the_bits_are": (POINTS,),
+        "at_five_rates": ({500: codec}, images[:2]), "interpolation": (codec, images[:2], images[2:4]),
+        "samples": ({500: codec}, rng)}
+    return lambda name, path: getattr(figures, name)(path, *arguments[name])
 
 
-def test_the_bytes_of_one_digit_are_those_of_compress_each(codec, mnist):
-    for image in mnist[1][:20]:
-        string, = codec.compress_each(image[None])
-        digit = figures.follow(codec, image)
-        assert digit.string == string
-        assert string.hex(" ") in figures.one_digit_table(codec, image)
-        np.testing.assert_array_equal(digit.decoded, codec.decompress_each([string])[0])
+NAMES = ["digits", "one_digit", "latents", "training_curves", "grid", "basis_walk", "rate_distortion", "against_lmbda",
+         "bits_per_latent", "number_of_latents", "where_the_bits_are", "at_five_rates", "interpolation", "samples"]
 
 
-def test_the_interval_of_one_digit_narrows_around_its_bytes_as_fast_as_the_bits_say(codec, mnist):
-    digit = figures.follow(codec, mnist[1][0])
-    before = 0, 1
-    for i in range(codec.latent_dims):
-        low, high = (int(end, 2) / 2**len(end) for end in figures.interval(codec, digit.k[:i + 1].tolist()))
-        assert before[0] <= low < high <= before[1]
-        assert -np.log2(high - low) == pytest.approx(digit.so_far[i], abs=1e-3)
-        before = low, high
-    number = int.from_bytes(digit.string, "big") / 256**len(digit.string)
-    assert low <= number <= high
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_is_a_png(name, draw, tmp_path):
+    assert draw(name, tmp_path / "figure.png") is None
+    assert min(imread(tmp_path / "figure.png").shape[:2]) > 100
 
 
-def test_the_table_of_one_digit_adds_up_to_its_information_content(codec, mnist):
-    image = mnist[1][0]
-    *rows, _, _ = figures.one_digit_table(codec, image).splitlines()[1:]
-    bits = np.array([row.split()[-2:] for row in rows], float)
-    assert bits[:, 0].min() > 0.05
-    np.testing.assert_allclose(bits[:, 0].cumsum(), bits[:, 1], atol=0.05 * codec.latent_dims)
-    assert bits[-1, 1] == pytest.approx(codec.information_content(image[None])[0], abs=0.05 * codec.latent_dims)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_without_a_path_is_matplotlibs(name, draw):
+    assert isinstance(draw(name, None), Figure)
 
 
-def test_figures_work_for_a_codec_of_one_latent(mnist, tmp_path, rng):
-    codec = tc.Codec(1)
-    figures.latents(tmp_path / "latents.png", {"untrained": codec}, mnist[1][:100], rng)
-    figures.basis_walk(tmp_path / "basis.png", codec, mnist[1][:100])
+def test_a_figure_in_a_notebook_is_shown_as_the_file_would_be(draw, tmp_path):
+    draw("digits", tmp_path / "figure.png")
+    assert draw("digits", None)._repr_png_() == (tmp_path / "figure.png").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["digits", "rate_distortion"])
+def test_the_users_settings_are_not_for_these_figures(name, draw, tmp_path):
+    draw(name, tmp_path / "plain.png")
+    with matplotlib.rc_context({"savefig.format": "pdf", "text.usetex": True, "font.size": 30, "font.family": "serif",
+                                "axes.facecolor": "red", "lines.linewidth": 9, "savefig.dpi": 7, "savefig.bbox": "tight",
+                                "image.cmap": "jet", "image.origin": "lower", "figure.autolayout": True}):
+        draw(name, tmp_path / "settings.png")
+        assert matplotlib.rcParams["font.size"] == 30
+    assert (tmp_path / "settings.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["latents", "one_digit", "basis_walk"])
+def test_figures_work_for_an_untrained_codec_of_one_latent(name, mnist, tmp_path, rng):
+    codec, images = tc.Codec(1), mnist[1][:100]
+    arguments = {"latents": ({"untrained": codec}, images, rng), "one_digit": (codec, images[0]), "basis_walk": (codec, images)}
+    getattr(figures, name)(tmp_path / "figure.png", *arguments[name])
+
+
+def test_learning_is_an_animated_picture_of_at_most_a_megabyte(codec, mnist, tmp_path):
+    figures.learning(tmp_path / "learning.gif", [(0, tc.Codec(20)), (10, codec)], mnist[1][:8])
+    with Image.open(tmp_path / "learning.gif") as picture:
+        assert picture.is_animated and picture.n_frames == 2
+    assert (tmp_path / "learning.gif").stat().st_size < 2e5        # for two steps; there are about ten
 
 
 def test_latents_that_cost_most_are_the_informative_ones(codec, mnist):
@@ -61,3 +82,38 @@ def test_latents_that_cost_most_are_the_informative_ones(codec, mnist):
     y = codec.analysis(mnist[1][:500])
     spread = y.std(axis=0)[order]
     assert spread[:5].min() > spread[-5:].max()
+
+
+# --- one digit ---
+
+def test_the_bytes_of_one_digit_are_those_of_compress_each(codec, mnist):
+    for image in mnist[1][:4]:
+        string, = codec.compress_each(image[None])
+        assert figures.follow(codec, image).string == string
+        assert string.hex(" ") in figures.one_digit_table(codec, image)
+
+
+def test_the_digit_that_comes_back_is_that_of_decompress_each(codec, mnist):
+    for image in mnist[1][:4]:
+        digit = figures.follow(codec, image)
+        np.testing.assert_array_equal(digit.decoded, codec.decompress_each([digit.string])[0])
+        assert decode(digit.string, [0] * codec.latent_dims, codec.sigma.tolist(), codec.limit) == digit.k.tolist()
+
+
+def test_the_interval_narrows_around_the_bytes_as_fast_as_the_bits_say(codec, mnist):
+    digit = figures.follow(codec, mnist[1][0])
+    number = int.from_bytes(digit.string, "big") / 256**len(digit.string)
+    before = 0, 1
+    for i in range(codec.latent_dims):
+        low, high = (int(end, 2) / 2**len(end) for end in figures.interval(codec, digit.k[:i + 1].tolist()))
+        assert before[0] <= low <= number <= high <= before[1]
+        assert -np.log2(high - low) == pytest.approx(digit.so_far[i], abs=0.01)
+        before = low, high
+
+
+def test_the_table_adds_up_to_the_information_content(codec, mnist):
+    rows = [line.split() for line in figures.one_digit_table(codec, mnist[1][0]).splitlines()]
+    latent, *_, bits, so_far = np.array([row for row in rows if len(row) == 6 and row[0].isdigit()], float).T
+    assert bits.min() > 0.05 and len(latent) < codec.latent_dims
+    assert bits.sum() == pytest.approx(so_far[-1], abs=0.1)
+    assert so_far[-1] == pytest.approx(codec.information_content(mnist[1][:1])[0], abs=0.1)
