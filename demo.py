@@ -8,8 +8,10 @@ import gzip
 import os
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
+os.environ.pop("MPLBACKEND", None)     # a notebook's, perhaps: where it is not installed, importing matplotlib would fail
 import numpy as np
 
 import tinycodec as tc
@@ -17,12 +19,16 @@ from tinycodec.__main__ import add_training_options, errors_in_one_line, train_t
 from tinycodec.experiments import figures
 from tinycodec.experiments.metrics import entropy, mean_absolute_error, psnr
 from tinycodec.files.safe import write_file
+from tinycodec.machine import default_threads, workers
+from tinycodec.machine.session import Adam
+from tinycodec.training import batches, in_shards, schedule
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_training_options(parser, epochs=5)
     parser.add_argument("--out", type=Path, default=Path("output"), help="folder to write to (default output/)")
+    parser.add_argument("--animation", action="store_true", help="draw learning.gif, too, in a second training")
     args = parser.parse_args()
     with errors_in_one_line("demo.py"):
         tour(args)
@@ -47,7 +53,7 @@ def tour(args):
 
     print("3. Decode that file in another process, with only the file and the model.", flush=True)
     command = [sys.executable, "-m", "tinycodec", "decompress", model, stream, "-o", decoded_file]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     child = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
     if child.returncode:
         raise ValueError(f"decoding: {child.stderr.strip()}")
@@ -66,6 +72,23 @@ def tour(args):
     figures.training_curves(out / "training.png", history, args.epochs)
     figures.grid(out / "samples.png", codec.sample(60, rng), 12, "random bits, decoded")
     figures.basis_walk(out / "basis.png", codec, test_images)
+    if args.animation:
+        figures.learning(out / "learning.gif", chain(watch(train_images, args), [(len(history["loss"]), codec)]), examples)
+
+
+def watch(images, args):
+    """The training once more, with the loop of `tc.train` laid open: yields (step, codec) at a few of its first steps."""
+    codec, rng = tc.Codec(args.latent_dims, args.seed), np.random.default_rng(args.seed)
+    adam = Adam(codec.params, {name: 20 for name in codec.params if name.startswith("prior.")})
+    steps = args.epochs * -(-len(images) // 128)
+    epochs = (batches(images, 128, args.latent_dims, rng) for _ in range(args.epochs))
+    with workers(default_threads()) as on_threads:
+        for step, (x, noise) in zip(range(1001), chain.from_iterable(epochs)):
+            if step in (0, 10, 30, 100, 300, 1000):
+                codec.fix_sigma()
+                yield step, codec
+            alpha, weight = schedule(step, steps, args.lmbda, 3e-3)
+            adam.update(in_shards(codec, x, noise, args.lmbda, "mae", weight, on_threads)[1], alpha, on_threads)
 
 
 def report(images, data, decoded, strings, codec, training_rate):

@@ -24,10 +24,9 @@ REFINED, NOISE, KLT, JPEG, WEBP = "#D55E00", "#CC79A7", "#009E73", "#56B4E9", "#
 @STYLE
 def grid(path, images, columns, title, below=(), beside=(), **options):
     """Images side by side, `columns` in a row, with labels below the columns and beside the rows."""
-    rows = len(images) // columns
-    size = min(0.9, (6.5 if beside else 7.5) / columns)
-    lines = max([0, *(1 + label.count("\n") for label in below)])
-    figure, axis = _subplots(size * columns + (1 if beside else 0), size * rows + 0.2 * lines + 0.6)
+    rows, size = len(images) // columns, min(0.9, (6.5 if beside else 7.5) / columns)
+    height = size * rows + 0.8 + 0.2 * max([0, *(label.count("\n") for label in below)])
+    figure, axis = _subplots(size * columns + (1 if beside else 0), height)
     _show(axis, mosaic(images[:rows * columns], columns))
     axis.set_xticks(14 + 28 * np.arange(len(below)), below, **options)
     axis.set_yticks(14 + 28 * np.arange(len(beside)), beside)
@@ -39,8 +38,8 @@ def digits(path, images, decoded, strings, title):
     """Originals over what is decoded from their strings; each with its PSNR, bits, and bytes in hex."""
     below = [f"{quality:.1f} dB\n{8 * len(string)} bits\n" + "\n".join(textwrap.wrap(string.hex(), 8))
              for quality, string in zip(psnr(images, decoded), strings)]
-    return grid(path, np.concatenate([images, decoded]), len(images), title, below, ["original", "decoded"],
-                family="monospace", size=10)
+    both = np.concatenate([images, decoded])
+    return grid(path, both, len(images), title, below, ["original", "decoded"], family="monospace", size=10)
 
 
 def learning(path, snapshots, images):
@@ -74,10 +73,8 @@ def follow(codec, image):
 
 
 def interval(codec, k):
-    """To what does the range coder narrow [0, 1) for a digit's first integers k? -> binary digits of both ends.
-
-    They are those of the lowest and of the highest message that begins with these integers.
-    """
+    """To what do a digit's first integers k narrow the range coder's [0, 1)? -> binary digits of both ends, those of the
+    lowest and of the highest message that begins so."""
     stds, limit = [*codec.sigma[:len(k)], 1, 1, 1], codec.limit
     ends = [encode([*k, end, end, end], [0] * len(stds), stds, limit) for end in (-limit, limit)]
     return [_binary(end.ljust(max(map(len, ends)), b"\0")) for end in ends]
@@ -88,9 +85,9 @@ def one_digit_table(codec, image):
     digit = follow(codec, image)
     rows = [f"{i:6} {digit.y[i]:7.2f} {digit.k[i]:4} {2**-digit.bits[i]:7.3f} {digit.bits[i]:7.2f} {digit.so_far[i]:12.2f}"
             for i in digit.shown]
-    silent = len(digit.y) - len(digit.shown)
     return "\n".join(["latent       y    k       p    bits  bits so far", *rows,
-                      f"{silent} other latents cost nothing. The bytes: {digit.string.hex(' ')}", f"({_binary(digit.string)})"])
+                      f"The other {len(digit.y) - len(rows)} latents cost next to nothing. The shortest bytes in the interval:",
+                      f"{digit.string.hex(' ')}, {_binary(digit.string)}"])
 
 
 @STYLE
@@ -112,8 +109,8 @@ def one_digit(path, codec, image):
     pixels, latents = there.subplots(1, 2, width_ratios=[1, 2.8])
     _show(pixels, image, f"x, {8 * image.size:,} bits")
     _latents(latents, codec, digit.y, digit.shown, "blue: y. orange: μ ± σ of the prior, a Gaussian for each latent.\n"
-             f"×: {d - rows} with σ near 0, the same for every digit. They cost no bits.")
-    _narrowing(middle.subplots(1, 4, sharey=True, width_ratios=[1.3, 1.5, 1.3, 2.9]), codec, digit)
+             f"×: {d - rows} that cost no bits. Their σ is near 0, y the same for every digit.")
+    _narrowing(*middle.subplots(1, 4, sharey=True, width_ratios=[1.3, 1.5, 1.3, 2.9]), codec, digit)
 
     axis = code.subplots()
     low, high = interval(codec, digit.k.tolist())
@@ -146,9 +143,8 @@ def _latents(axis, codec, y, shown, title):
     axis.set_title(title, size=10, loc="left")
 
 
-def _narrowing(axes, codec, digit):
+def _narrowing(bells, text, shares, total, codec, digit):
     """A row for each latent: the probabilities, the integer, its cost, its share of the interval, the bits so far."""
-    bells, text, shares, total = axes
     reach = int(np.abs(digit.k).max()) + 3
     integers = range(-reach, reach + 1)
     for row, i in enumerate(digit.shown):
@@ -158,7 +154,7 @@ def _narrowing(axes, codec, digit):
         bells.fill_between(integers, row + 0.4 - height, row + 0.4, step="mid", color=PRIOR, alpha=0.5, linewidth=0)
         bells.bar(k, -height[j], 1, row + 0.4, color=CODED)
         bells.plot(digit.y[i] - codec.prior.params["mu"][i], row + 0.4, "k^", markersize=4, clip_on=False)
-        for x, value in zip((0.2, 0.65, 1), (f"{k}".replace("-", "−"), f"{p[j]:.3f}", f"{digit.bits[i]:.2f}")):
+        for x, value in zip((0.2, 0.62, 1), (f"{k}".replace("-", "−"), f"{p[j]:.3f}", f"{digit.bits[i]:.2f}")):
             text.text(x, row, value, va="center", ha="right", size=10)
         shares.barh(row, 1, 0.4, color=PRIOR, alpha=0.5)
         shares.vlines(F, row - 0.2, row + 0.2, color="white", linewidth=0.7)
@@ -169,12 +165,13 @@ def _narrowing(axes, codec, digit):
         total.barh(row, -digit.bits[i], 0.8, digit.so_far[i], color=CODED, alpha=0.4)
         _write_bits(total, row, commonprefix(interval(codec, digit.k[:i + 1].tolist())), min(5, 230 / 8 / len(digit.string)), "black")
     n = len(digit.shown)
-    bells.set(ylabel="latent", ylim=(n - 0.5, -0.5), yticks=range(n), yticklabels=digit.shown)
+    bells.set(ylabel="latent", ylim=(max(n, 1) - 0.5, -0.5), yticks=range(n), yticklabels=digit.shown)
     text.set(xticks=[], xlim=(-0.1, 1.1))
     shares.set(xticks=[], xlim=(0, 1))
     total.set_xlim(0, 8 * len(digit.string))
-    for axis, title in zip(axes, ("orange: probabilities\n▲: y − μ\nblue: rounded, k", "k         p       bits", "interval\n0 … 1",
-                                  "bits so far, and the digits that\nall numbers in the interval\nhave in common, 0.…")):
+    for axis, title in ((bells, "orange: probabilities\n▲: y − μ\nblue: rounded, k"), (text, "k         p       bits"),
+                        (shares, "interval\n0 … 1"),
+                        (total, "bits so far, and the digits that\nall numbers in the interval\nhave in common, 0.…")):
         axis.set_title(title, size=10)
         _bare(axis)
 
@@ -194,8 +191,7 @@ def _write_bits(axis, row, digits, size, color):
 
 @STYLE
 def latents(path, codecs, images, rng, count=4):
-    """Histograms of noisy latents ỹ, those most informative for the last of `codecs`, under the prior's density for them.
-    Each of `codecs`, a dict, has a row."""
+    """Histograms of noisy latents ỹ, and the prior's density for them. Each of `codecs`, a dict by label, has a row."""
     shown = informative(list(codecs.values())[-1], images)[:count]
     figure, axes = _subplots(7.5, 2.3 * len(codecs) + 0.6, len(codecs), len(shown), squeeze=False)
     for row, (label, codec) in zip(axes, codecs.items()):
@@ -216,14 +212,13 @@ def latents(path, codecs, images, rng, count=4):
 def training_curves(path, history, epochs):
     """Rate and distortion of every training batch, a dot each, and their running mean."""
     figure, axes = _subplots(7.5, 3.2, 1, 2)
-    for axis, name, label, color in zip(axes, ("rate", "distortion"), ("rate [bits per digit]", "distortion [mean |x − x̂|]"),
-                                        (CODED, LOST)):
+    for axis, name, unit, color in zip(axes, ("rate", "distortion"), ("bits per digit", "mean |x − x̂|"), (CODED, LOST)):
         values = history[name]
         epoch = epochs * np.arange(1, len(values) + 1) / len(values)
         window = max(1, len(values) // 100)
         axis.plot(epoch, values, ".", markersize=1, color=color, alpha=0.5)
         axis.plot(epoch[window - 1:], np.convolve(values, np.ones(window) / window, mode="valid"), color="black")
-        axis.set(xlabel="epoch", ylabel=label, ylim=(0, 1.05 * values[len(values) // 50:].max()))
+        axis.set(xlabel="epoch", ylabel=f"{name} [{unit}]", ylim=(0, 1.05 * values[len(values) // 50:].max()))
     return _save(figure, path)
 
 
@@ -235,7 +230,8 @@ def basis_walk(path, codec, images, count=10, steps=7):
     for row, i in zip(y_hat, shown):
         row[:, i] += codec.sigma[i] * walk
     return grid(path, codec.synthesis(y_hat.reshape(-1, codec.latent_dims)), steps, "one latent moves by so many of its prior's\n"
-                "standard deviations, the others stay at the mean", [f"{w:+g}" for w in walk], [f"latent {i}" for i in shown])
+                "standard deviations, the others stay at the mean",
+                [f"{w:+g}" if w else "0" for w in walk], [f"latent {i}" for i in shown])
 
 
 # --- of the experiments: `points` are results of tinycodec.experiments.sweep.run, by increasing lmbda ---
@@ -278,8 +274,7 @@ def bits_per_latent(path, points):
     figure, axis = _subplots(7.5, 4.5)
     for p, color in zip(points, matplotlib.colormaps["viridis"](np.linspace(0.9, 0, len(points)))):
         bits = np.array(p["bits_per_latent"])
-        axis.plot(np.arange(1, len(bits) + 1), bits, ".-", color=color,
-                  label=f"{(bits > 0.05).sum()} at lmbda {p['lmbda']}")
+        axis.plot(np.arange(1, len(bits) + 1), bits, ".-", color=color, label=f"{(bits > 0.05).sum()} at lmbda {p['lmbda']}")
     axis.set(xlabel="latents, those of most bits first", ylabel="bits per digit")
     axis.legend(title="above 0.05 bits:")
     return _save(figure, path)
@@ -290,11 +285,10 @@ def number_of_latents(path, points):
     """Rate, and loss in bits, against the number of latents the codec was given."""
     figure, axis = _subplots(7.5, 4)
     names = [str(p["latent_dims"]) for p in points]
-    bits = [p["round"]["bits_ideal"] for p in points]
-    distortion = [p["lmbda"] * p["round"]["mae"] for p in points]
+    bits, distortion = np.array([(p["round"]["bits_ideal"], p["lmbda"] * p["round"]["mae"]) for p in points]).T
     axis.bar(names, bits, color=CODED, label="rate")
     bars = axis.bar(names, distortion, bottom=bits, color=LOST, label=f"{points[0]['lmbda']} · mean absolute error")
-    axis.bar_label(bars, [f"{a + b:.1f}" for a, b in zip(bits, distortion)])
+    axis.bar_label(bars, [f"{loss:.1f}" for loss in bits + distortion])
     axis.set(xlabel="latents", ylabel="loss [bits per digit]")
     figure.legend(loc="outside upper center", ncols=2)
     return _save(figure, path)
@@ -334,9 +328,8 @@ def at_five_rates(path, codecs, images):
 def interpolation(path, codec, first, last, steps=9):
     """Straight lines in latent space from the digits `first` to the digits `last`."""
     t = np.linspace(0, 1, steps)[:, None]
-    a, b = codec.analysis(first), codec.analysis(last)
-    decoded = codec.synthesis(np.concatenate([(1 - t) * y + t * z for y, z in zip(a, b)]))
-    return grid(path, decoded, steps, "between two digits, in latent space")
+    y = np.concatenate([(1 - t) * a + t * b for a, b in zip(codec.analysis(first), codec.analysis(last))])
+    return grid(path, codec.synthesis(y), steps, "between two digits, in latent space")
 
 
 def samples(path, codecs, rng, count=12):
