@@ -48,7 +48,7 @@ def learning(path, snapshots, images):
     for step, codec in snapshots:
         strings = codec.compress_each(images)
         decoded, bits = codec.decompress_each(strings), [8 * len(string) for string in strings]
-        title = f"after {step:,} steps: {np.mean(bits):.0f} bits, {psnr(images, decoded).mean():.1f} dB"
+        title = f"after {step:,} steps: {np.mean(bits):.0f} bits a digit, {psnr(images, decoded).mean():.1f} dB"
         figures.append(grid(None, np.concatenate([images, decoded]), len(images), title,
                             [f"{n} bits" for n in bits], ["original", "decoded"]))
     if path is None:
@@ -103,12 +103,12 @@ def one_digit(path, codec, image):
             "    bits: the range coder's interval, [0, 1) at the beginning, narrows to the share p that is k's.",
             f"3  All {bits:.2f} bits: the last interval is $2^{{-{bits:.2f}}}$ wide. {n // 8} bytes, {n} bits, are the fewest that\n"
             "    name a number in it. Digits are black where all numbers in the interval have the same.",
-            "4  Back: bytes give the same integers k. The synthesis transform turns ŷ = μ + k into a digit.")):
+            "4  Back: the bytes give k again. Another network, the synthesis transform, turns ŷ = μ + k into x̂.")):
         part.suptitle(text, x=0.01, ha="left", size=11)
 
     pixels, latents = there.subplots(1, 2, width_ratios=[1, 2.8])
     _show(pixels, image, f"x, {8 * image.size:,} bits")
-    _latents(latents, codec, digit.y, digit.shown, "blue: y. orange: μ ± σ of the prior, a Gaussian for each latent.\n"
+    _latents(latents, codec, digit.y, digit.shown, "blue: y. orange: what the prior, a Gaussian a latent, expects, μ ± σ.\n"
              f"×: {d - rows} that cost no bits. Their σ is near 0, y the same for every digit.")
     _narrowing(*middle.subplots(1, 4, sharey=True, width_ratios=[1.3, 1.5, 1.3, 2.9]), codec, digit)
 
@@ -126,8 +126,8 @@ def one_digit(path, codec, image):
     latents, decoded, error = back.subplots(1, 3, width_ratios=[2, 1, 1])
     _latents(latents, codec, digit.y_hat, digit.shown, "ŷ")
     _show(decoded, digit.decoded, f"x̂, {n} bits")
-    _show(error, digit.decoded.astype(float) - image, f"x̂ − x, {psnr(image[None], digit.decoded[None])[0]:.1f} dB", "PuOr", -255)
-    error.set_title("orange: too dark", size=10)
+    _show(error, digit.decoded.astype(float) - image,
+          f"x̂ − x, {psnr(image[None], digit.decoded[None])[0]:.1f} dB\n(orange: too dark)", "PuOr", -255)
     return _save(figure, path)
 
 
@@ -139,6 +139,7 @@ def _latents(axis, codec, y, shown, title):
     axis.bar(shown, y[shown], 0.5, color=CODED)
     axis.plot(np.delete(i, shown), np.delete(y, shown), "x", color=LOST, markersize=4)
     axis.axhline(0, color="black", linewidth=0.5)
+    axis.locator_params(axis="y", integer=True)
     axis.set_xlabel("latent")
     axis.set_title(title, size=10, loc="left")
 
@@ -170,8 +171,8 @@ def _narrowing(bells, text, shares, total, codec, digit):
     shares.set(xticks=[], xlim=(0, 1))
     total.set_xlim(0, 8 * len(digit.string))
     for axis, title in ((bells, "orange: probabilities\n▲: y − μ\nblue: rounded, k"), (text, "k         p       bits"),
-                        (shares, "interval\n0 … 1"),
-                        (total, "bits so far, and the digits that\nall numbers in the interval\nhave in common, 0.…")):
+                        (shares, "interval: each bar\nis the blue part of\nthe one above it"),
+                        (total, "bits so far, and the binary digits\nthat all its numbers begin with")):
         axis.set_title(title, size=10)
         _bare(axis)
 
@@ -343,8 +344,6 @@ def informative(codec, images):
     y_hat = codec.dequantise(codec.quantise(codec.analysis(images)))
     return codec.bits(y_hat).mean(axis=0).argsort()[::-1]
 
-
-# --- what they share ---
 
 class Picture(Figure):
     """A Figure that a notebook shows, whether pyplot was imported or not."""
