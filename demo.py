@@ -19,9 +19,8 @@ from tinycodec.__main__ import add_training_options, errors_in_one_line, train_t
 from tinycodec.experiments import figures
 from tinycodec.experiments.metrics import entropy, mean_absolute_error, psnr
 from tinycodec.files.safe import write_file
-from tinycodec.machine import default_threads, workers
-from tinycodec.machine.session import Adam
-from tinycodec.training import batches, in_shards, schedule
+from tinycodec.machine.session import session
+from tinycodec.training import SPEED, batches, schedule
 
 
 def main():
@@ -79,16 +78,17 @@ def tour(args):
 def watch(images, args):
     """The training once more, with the loop of `tc.train` laid open: yields (step, codec) at a few of its first steps."""
     codec, rng = tc.Codec(args.latent_dims, args.seed), np.random.default_rng(args.seed)
-    adam = Adam(codec.params, {name: 20 for name in codec.params if name.startswith("prior.")})
-    steps = args.epochs * -(-len(images) // 128)
+    settings = dict(lmbda=args.lmbda, epochs=args.epochs, batch=128, learning_rate=3e-3, distortion="mae", seed=args.seed)
     epochs = (batches(images, 128, args.latent_dims, rng) for _ in range(args.epochs))
-    with workers(default_threads()) as on_threads:
+    with session(codec, images, rng, SPEED, settings, None, False, None) as run:
         for step, (x, noise) in zip(range(1001), chain.from_iterable(epochs)):
             if step in (0, 10, 30, 100, 300, 1000):
                 codec.fix_sigma()
                 yield step, codec
-            alpha, weight = schedule(step, steps, args.lmbda, 3e-3)
-            adam.update(in_shards(codec, x, noise, args.lmbda, "mae", weight, on_threads)[1], alpha, on_threads)
+            learning_rate, weight = schedule(step, run.steps, args.lmbda, 3e-3)
+            terms, grads = run.loss_and_gradients(codec, x, noise, args.lmbda, "mae", weight)
+            run.adam_step(grads, learning_rate)
+            run.record(terms)
 
 
 def report(images, data, decoded, strings, codec, training_rate):

@@ -296,6 +296,21 @@ def number_of_latents(path, points):
 
 
 @STYLE
+def loss_against_time(path, points):
+    """Loss on the test digits against training time: (system, epochs, time in epochs of tinycodec, loss) each."""
+    figure, axis = _subplots(7.5, 4)
+    for system, color, style in (("tinycodec", CODED, "o-"), ("reference", "black", "x")):
+        _, epochs, times, losses = zip(*(p for p in points if p[0] == system))
+        axis.plot(times, losses, style, color=color, label=system)
+        for x, y, e in zip(times, losses, epochs):
+            axis.annotate(f"{e} epoch{'s' * (e > 1)}", (x, y), (5, 5), textcoords="offset points", size=10)
+    axis.set(xscale="log", xlabel="training time, in epochs of tinycodec", ylabel="loss on the test digits [bits]")
+    axis.set_xlim(right=2 * axis.get_xlim()[1])
+    axis.legend()
+    return _save(figure, path)
+
+
+@STYLE
 def where_the_bits_are(path, points):
     """Rate in training, files and strings, as bits above the ideal code length of rounded latents."""
     figure, axis = _subplots(7.5, 4.5)
