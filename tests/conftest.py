@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -5,6 +8,7 @@ import tinycodec as tc
 
 
 def pytest_configure(config):
+    os.chdir(Path(__file__).parent.parent)                 # from wherever it is called, processes find the package
     # Overflow and invalid values anywhere, and deprecated calls of ours, are failures.
     config.addinivalue_line("filterwarnings", "error::RuntimeWarning")
     config.addinivalue_line("filterwarnings", "error:::tinycodec")
