@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -106,6 +107,46 @@ def test_a_second_training_on_the_same_checkpoint_says_so_and_the_first_goes_on(
     assert_same_params(first[0], tc.Codec.load(tmp_path / "checkpoint"))
 
 
+def test_a_file_system_that_refuses_all_that_is_not_needed_ends_no_training(mnist, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    for call in ("chmod", "fsync", "replace"):             # as on CIFS, NFS, or in a container
+        monkeypatch.setattr(os, call, refuse)
+    monkeypatch.setattr(os, "access", lambda *arguments: False)
+    with pytest.warns(UserWarning, match="checkpoint: written in place"):
+        train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch, stop_after=2)
+        codec, _ = train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
+    assert_same_params(codec, tc.Codec.load(tmp_path / "checkpoint"))
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_a_checkpoint_that_was_copied_is_still_this_trainings(mnist, tmp_path, monkeypatch):
+    def save(self, history):
+        original(self, history)
+        data = self.path.read_bytes()                      # another inode, another time: some file systems give these anew
+        self.path.unlink()
+        self.path.write_bytes(data)
+        os.utime(self.path, (0, 0))
+
+    original = Checkpoint.save
+    monkeypatch.setattr(Checkpoint, "save", save)
+    tc.train(tc.Codec(2), mnist[0][:100], epochs=2, checkpoint=tmp_path / "checkpoint", **SETTINGS)
+
+
+def test_files_of_a_machine_with_the_other_byte_order_are_read(mnist, tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint"
+    expected, _ = train(mnist[0][:100], path, monkeypatch, epochs=2)
+    path.unlink()
+    train(mnist[0][:100], path, monkeypatch, epochs=2, stop_after=1)
+    arrays = {name: a.astype(a.dtype.newbyteorder()) for name, a in np.load(path).items()}
+    np.savez(path.open("wb"), **arrays)
+    loaded = tc.Codec.load(path)
+    assert loaded.sigma.dtype.isnative
+    codec, _ = train(mnist[0][:100], path, monkeypatch, epochs=2)
+    assert_same_params(codec, expected)
+
+
 def test_a_checkpoint_is_written_before_the_first_step(mnist, tmp_path, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device", path)
@@ -173,6 +214,6 @@ def test_control_c_leaves_a_checkpoint_and_one_line(command, tmp_path):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
     assert process.returncode == 130 and "Traceback" not in error
-    assert error.splitlines()[-1] == "tinycodec: interrupted; the same command goes on with a training after its last finished epoch"
+    assert error.splitlines()[-1] == "tinycodec: interrupted; what is saved is kept, and the same command goes on from there"
     tc.Codec.load(tmp_path / "model.npz.checkpoint")
     assert not list(tmp_path.glob("*.partial"))

@@ -1,4 +1,4 @@
-import gzip
+import errno
 import io
 import os
 import stat
@@ -11,21 +11,60 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tinycodec.files.safe import gunzip, open_archive, read_array, write_file
+from tinycodec.files.safe import open_archive, read_array, read_file, write_file
 from tinycodec.mnist import FILES, encode_idx
 
 
-@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_a_failed_write_leaves_the_previous_file_and_nothing_else(error, tmp_path, monkeypatch):
-    def fail(descriptor):
+def failing(error):
+    def fail(*arguments, **options):
         raise error
+    return fail
 
-    monkeypatch.setattr(os, "fsync", fail)
+
+@pytest.mark.parametrize("error", [OSError, OSError(errno.EIO, ""), OSError(errno.ENOSPC, ""), KeyboardInterrupt])
+def test_a_failed_write_leaves_the_previous_file_and_nothing_else(error, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", failing(error))
     path = tmp_path / "file"
     path.write_bytes(b"a previous")
-    with pytest.raises(error):
+    with pytest.raises(BaseException) as raised:
         write_file(path, b"a new one")
+    assert isinstance(raised.value, error if isinstance(error, type) else OSError)
     assert path.read_bytes() == b"a previous" and list(tmp_path.iterdir()) == [path]
+
+
+# --- what other file systems refuse ---
+
+@pytest.mark.parametrize("call, code", [("chmod", "EPERM"), ("chmod", "ENOTSUP"), ("fsync", "EINVAL"), ("fsync", "ENOSYS")])
+def test_a_file_is_replaced_where_modes_or_syncing_are_refused(call, code, tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"a previous")
+    before = path.open("rb")
+    monkeypatch.setattr(os, call, failing(OSError(getattr(errno, code), "refused")))
+    write_file(path, b"a new one")
+    assert path.read_bytes() == b"a new one" and list(tmp_path.iterdir()) == [path]
+    assert before.read() == b"a previous"                  # not in place
+
+
+@pytest.mark.parametrize("previous", [b"", b"PK, a previous and longer one"])
+@pytest.mark.parametrize("call, code", [("os.replace", "EBUSY"), ("os.replace", "ENOSYS"), ("tinycodec.files.safe.open", "EROFS"),
+                                        ("tinycodec.files.safe.open", "EACCES")])
+def test_what_cannot_be_replaced_is_written_in_place_and_that_is_said(call, code, previous, tmp_path, monkeypatch):
+    path = tmp_path / "file"                               # perhaps bound into a container, in a folder that is not ours
+    path.write_bytes(previous)
+    refused = failing(OSError(getattr(errno, code), "refused"))
+    monkeypatch.setattr(call, lambda a, b: refused() if b in (path, "xb") else open(a, b), raising=False)
+    with pytest.warns(UserWarning, match="file: written in place, as it cannot be replaced"):
+        write_file(path, b"PK, a new one")
+    assert path.read_bytes() == b"PK, a new one" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("access", [read_file, lambda path: write_file(path, b"data")])
+def test_an_error_names_the_file_as_its_user_does(access, tmp_path, monkeypatch):
+    for path, name in ((tmp_path / "missing" / "file", str(tmp_path / "missing" / "file")), ("-", "-")):
+        monkeypatch.setattr("tinycodec.files.safe.open", failing(OSError(errno.ENOENT, "none", "a temporary name")), raising=False)
+        with pytest.raises(FileNotFoundError) as error:
+            access(path)
+        assert error.value.filename == name
 
 
 def test_two_threads_that_save_to_one_name_and_a_reader_never_see_half_a_file(tmp_path):
@@ -64,12 +103,6 @@ def test_the_folder_is_synced_after_the_file_was_renamed(tmp_path, monkeypatch):
     assert calls == [False, "rename", True]
 
 
-@pytest.mark.parametrize("most", [0, 1, 5, 10**6])
-def test_gunzip_gives_the_beginning_of_what_is_packed(most):
-    data = b"".join(gzip.compress(part) for part in (b"one", b"", b"two" * 10_000)) + bytes(7)
-    assert gunzip(data, most) == (b"one" + b"two" * 10_000)[:most]
-
-
 @pytest.mark.parametrize("like", [None, np.zeros(10)])
 @pytest.mark.parametrize("method", ["ZIP_STORED", "ZIP_DEFLATED", "ZIP_BZIP2", "ZIP_LZMA"])
 def test_an_array_larger_than_expected_is_not_unpacked(method, like):
@@ -92,7 +125,7 @@ def test_an_array_that_promises_more_than_it_holds_is_not_made_room_for():
     np.lib.format.write_array_header_1_0(content, {"descr": "<f8", "fortran_order": False, "shape": (10**15,)})
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a.npy", content.getvalue())
-    with pytest.raises(ValueError, match="expected 1000000000000000 numbers in a, got"):
+    with pytest.raises(ValueError, match=r"not it \(cannot reshape array of size 0 into shape \(1000000000000000,\)\)"):
         with open_archive(file.getvalue(), "not it") as archive:
             read_array(archive, "a")
 
@@ -121,12 +154,6 @@ def test_a_file_of_another_kind_is_not_replaced(tmp_path):
     with pytest.raises(ValueError, match=r"digits.npy: expected a new name, or a file to replace that begins with b'PK', got one of another kind"):
         write_file(tmp_path / "digits.npy", b"PK\3\4")
     assert (tmp_path / "digits.npy").read_bytes() == b"\x93NUMPY"
-
-
-def test_a_folder_that_is_missing_is_an_error_that_names_the_file(tmp_path):
-    with pytest.raises(FileNotFoundError) as error:
-        write_file(tmp_path / "missing" / "file", b"data")
-    assert error.value.filename == str(tmp_path / "missing" / "file")
 
 
 def test_a_device_is_written_to_not_replaced():

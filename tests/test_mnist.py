@@ -42,8 +42,18 @@ def test_gzipped_or_not_is_the_same(folder):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_names_with_a_dot_are_found_too(ending, folder):
+    expected = load_mnist(folder)
+    for path in list(folder.iterdir()):                    # as browsers and unzippers write them
+        data = path.read_bytes()
+        path.with_name(path.name.replace("-idx3", ".idx3") + ending).write_bytes(gzip.compress(data) if ending else data)
+        path.unlink()
+    np.testing.assert_array_equal(load_mnist(folder), expected)
+
+
 def test_missing_folder():
-    with pytest.raises(FileNotFoundError, match="no folder nowhere"):
+    with pytest.raises(FileNotFoundError, match="neither train-images-.* in nowhere, which is no folder"):
         load_mnist("nowhere")
 
 
@@ -53,19 +63,26 @@ def test_missing_file(folder):
         load_mnist(folder)
 
 
+def test_a_gzipped_file_of_several_members_is_read():
+    data, images = idx(np.ones((3, 28, 28), np.uint8)), np.ones((3, 28, 28))
+    members = b"".join(gzip.compress(part) for part in (data[:9], b"", data[9:], b""))
+    np.testing.assert_array_equal(tinycodec.mnist.parse_idx(members + bytes(7), "a"), images)
+
+
 GOOD = idx(np.zeros((3, 28, 28), np.uint8))
 
 
 @pytest.mark.parametrize("data, message", [
-    (b"", "header of 16 bytes, got a file of 0"), (GOOD[:100], "3 images in 2368 bytes, got 100"),
-    (GOOD + b"\0", "3 images in 2368 bytes, got 2369"),
-    (idx(np.zeros((3, 28, 28), np.uint8), 2049), "magic number 2051 of IDX images, got 2049"),
+    (b"", "16 bytes or more that begin with .*, got b''"), (GOOD[:100], "3 images in 2352 bytes, got 84"),
+    (GOOD + b"\0", "3 images in 2352 bytes, got more"),
+    (struct.pack(">2I", 2049, 60_000) + bytes(60_000), "expected IDX images, .*, got labels"),
+    (b"<!DOCTYPE html>\n<title>404", r"expected IDX images, .*, got b'<!DOCTYPE html>\\n'"),
     (idx(np.zeros((3, 32, 32), np.uint8)), "28×28 pixels, got 32×32"),
     (gzip.compress(GOOD)[:-20], "damaged gzip"), (gzip.compress(GOOD)[:30] + b"junk" * 9, "damaged gzip"),
     (b"\x1f\x8bjunk", "damaged gzip"),
-    (struct.pack(">4I", 2051, 2**32 - 1, 28, 28), "expected 4294967295 images in 3367254359296 bytes, got 16"),
-    (gzip.compress(GOOD + b"more"), "expected 3 images in 2368 bytes, got more"),
-    (gzip.compress(struct.pack(">4I", 2051, 2**32 - 1, 28, 28)), "expected at most 268435456 bytes in these .*, got 4294967295 images")])
+    (struct.pack(">4I", 2051, 2**32 - 1, 28, 28), "expected 4294967295 images in 3367254359280 bytes, got 0"),
+    (gzip.compress(GOOD + b"more"), "expected 3 images in 2352 bytes, got more"),
+    (gzip.compress(struct.pack(">4I", 2051, 2**32 - 1, 28, 28)), "expected fewer images in .* bytes, got 4294967295; if you trust it")])
 def test_a_damaged_file_is_named(data, message, folder):
     path = folder / "train-images-idx3-ubyte"
     path.write_bytes(data)

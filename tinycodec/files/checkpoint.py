@@ -62,7 +62,7 @@ class Checkpoint:
             "images": f"{len(images)}, CRC-32 {zlib.crc32(images.tobytes()):08x}",
             "initial weights": f"CRC-32 {zlib.crc32(b''.join(p.tobytes() for p in codec.params.values())):08x}"}
         self.settings = json.loads(json.dumps(settings, default=float))     # NumPy's numbers -> Python's
-        self.last = None                       # which file it was when this training read or wrote it
+        self.last = None                       # its checksum when this training read or wrote it
 
     def save(self, history):
         """Raises ValueError, and writes nothing, if another training has changed the file since `restore` or `save`."""
@@ -79,21 +79,20 @@ class Checkpoint:
 
         Raises ValueError if the file is damaged, or of a training with other settings.
         """
-        self.last = self._file()
-        if self.last is None:
+        if not os.path.exists(self.path):
             self.save([])
             return []
         data = read_file(self.path)            # once: another training may replace it meanwhile
+        self.last = zlib.crc32(data)
         with open_archive(data, f"{self.path}: not the checkpoint of this training; go on with that, or delete it") as archive:
             state = json.loads(str(read_array(archive, "training")))
             for name, value in self.settings.items():
                 if state["settings"][name] != value:
                     raise ValueError(f"its {name}: {state['settings'][name]}, here: {value}")
             history = read_array(archive, "history", most=24 * steps)
-            if history.dtype != np.float64 or history.shape[1:] != (3,) or not np.isfinite(history).all():
-                raise ValueError(f"expected a history of finite float64 (steps, 3), got {history.dtype} {history.shape}")
-            if len(history) not in range(0, steps + 1, steps // self.settings["epochs"]):
-                raise ValueError(f"expected a history of whole epochs, of {steps} steps in all, got {len(history)}")
+            if (history.dtype != np.float64 or history.shape[1:] != (3,) or not np.isfinite(history).all()
+                    or len(history) not in range(0, steps + 1, steps // self.settings["epochs"])):
+                raise ValueError(f"expected a history of whole epochs, float64 ({steps}, 3) at most, got {history.dtype} {history.shape}")
             for name, a in self.moments.items():
                 a[...] = read_array(archive, name, a)
             self.rng.bit_generator.state = state["rng"]
@@ -103,8 +102,4 @@ class Checkpoint:
         return [tuple(row) for row in history]
 
     def _file(self):
-        try:
-            s = os.stat(self.path)
-        except FileNotFoundError:
-            return None
-        return s.st_ino, s.st_size, s.st_mtime_ns
+        return zlib.crc32(read_file(self.path)) if os.path.exists(self.path) else None

@@ -1,15 +1,18 @@
 """Files: a crash never leaves half of one, and a bad one is an error before it can do harm."""
+import errno
 import io
-import math
 import os
 import secrets
 import shutil
+import warnings
 import zipfile
-import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+
+# What CIFS, NFS, FUSE or a container may say of what is good to have (modes, syncing, renaming) where writing works.
+NOT_HERE = {errno.EACCES, errno.EBUSY, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM, errno.EROFS, errno.EXDEV}
 
 
 def printable(text):
@@ -19,47 +22,64 @@ def printable(text):
 
 def read_file(path):
     """-> bytes of a file; of standard input, if `path` is "-"."""
-    with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
-        return file.read()
+    try:
+        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
+            return file.read()
+    except OSError as error:                               # which may name no file
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def expect_kind(path, begin):
     """Raise ValueError if `path` is a file of another kind, with other bytes than these two at its beginning."""
-    if not os.path.isfile(path):
-        return
-    with open(path, "rb") as file:
-        if file.read(2) not in (b"", begin):
-            raise ValueError(f"{path}: expected a new name, or a file to replace that begins with {begin}, got one of another kind")
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            if file.read(2) not in (b"", begin):
+                raise ValueError(f"{path}: expected a new name, or a file to replace that begins with {begin}, got one of another kind")
 
 
 def write_file(path, data):
-    """Write bytes. Whatever happens, a file `path` then holds all of them, or what it held before. "-" is standard
-    output (not sys.stdout, which would try again at exit to write what a closed pipe or a full disk refused)."""
-    stdout, target = path == "-", Path(os.path.realpath(path))         # a link stays a link
+    """Write bytes. Whatever happens, a file `path` then holds all of them, or what it held before; only where nothing
+    can be replaced is it written in place, with a warning. "-" is standard output (not sys.stdout, which would try
+    again at exit to write what a closed pipe or a full disk refused)."""
+    stdout = path == "-"
     if stdout and os.isatty(1) and b"\0" in data:
         raise ValueError("expected -o, a pipe or a redirection, got a terminal to write binary data to")
-    if stdout or os.path.exists(path) and not os.path.isfile(path):    # a pipe or a device: there is nothing to replace
-        with open(1 if stdout else path, "wb", closefd=not stdout) as file:
-            file.write(data)
-        return
-    expect_kind(path, bytes(data[:2]))                     # an input, perhaps, named by mistake
-    partial = target.with_name(f"{secrets.token_hex(8)}.partial")
+    try:
+        if stdout or os.path.exists(path) and not os.path.isfile(path):    # a pipe or a device: there is nothing to replace
+            with open(1 if stdout else path, "wb", closefd=not stdout) as file:
+                file.write(data)
+        else:
+            expect_kind(path, bytes(data[:2]))             # an input, perhaps, named by mistake
+            _replace(Path(os.path.realpath(path)), data)   # a link stays a link
+    except OSError as error:                               # which would name the partial file, or none
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _replace(path, data):
+    partial = path.with_name(f"{secrets.token_hex(8)}.partial")
     try:
         with open(partial, "xb") as file:                  # "x": never into what is there, a link of somebody's
-            if target.exists():
-                shutil.copymode(target, partial)
+            with suppress(OSError):                        # path may be new, or its mode not for us to set
+                shutil.copymode(path, partial)
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, target)
+            try:
+                os.fsync(file.fileno())
+            except OSError as error:
+                if error.errno not in NOT_HERE:
+                    raise
+        os.replace(partial, path)
         with suppress(OSError):                            # some systems cannot sync a folder
-            folder = os.open(target.parent, os.O_RDONLY)
+            folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)                           # else a power cut may undo the renaming
             finally:
                 os.close(folder)
-    except OSError as error:                               # which would name the partial file, or none
-        raise OSError(error.errno, error.strerror, str(path)) from None
+    except OSError as error:
+        if error.errno not in NOT_HERE:
+            raise
+        path.write_bytes(data)
+        warnings.warn(f"{path}: written in place, as it cannot be replaced: a crash at that moment leaves a part of it")
     finally:
         with suppress(OSError):                            # as a rule, it has been renamed
             partial.unlink()
@@ -89,34 +109,11 @@ def read_array(archive, name, like=None, most=2**16):
     if len(data) > most:
         raise ValueError(f"expected {name} in about {most - 2**16} bytes, got more")
     file = io.BytesIO(data)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError(f"expected {name} in version 1.0 of the .npy format")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    if like is not None and (dtype, shape) != (like.dtype, like.shape):
+    np.lib.format.read_magic(file)
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if like is not None and (dtype.newbyteorder("="), shape) != (like.dtype, like.shape):
         raise ValueError(f"expected {name} to be {like.dtype} {like.shape}, got {dtype} {shape}")
-    if math.prod(shape) * dtype.itemsize > len(data):      # before NumPy makes room for it
-        raise ValueError(f"expected {math.prod(shape)} numbers in {name}, got {len(data)} bytes")
-    file.seek(0)
-    a = np.lib.format.read_array(file, allow_pickle=False)
+    a = np.frombuffer(data, dtype, offset=file.tell()).reshape(shape, order="F" if fortran else "C")
     if like is not None and not np.isfinite(a).all():
         raise ValueError(f"expected {name} to be finite")
-    return a
-
-
-def gunzip(data, most):
-    """Bytes of gzip's format -> the first `most` bytes in them: gzip.decompress would unpack whatever there is,
-    and takes quadratic time for many short members. Raises ValueError if they are damaged."""
-    file, out, member = io.BytesIO(data), bytearray(), zlib.decompressobj(wbits=31)
-    try:
-        while len(out) < most:
-            piece = member.unconsumed_tail or member.unused_data.lstrip(b"\0") or file.read(4096)
-            if not piece:
-                break
-            if member.eof:
-                member = zlib.decompressobj(wbits=31)
-            out += member.decompress(piece, most - len(out))
-    except zlib.error as error:
-        raise ValueError(f"damaged gzip data ({error})") from None
-    if len(out) < most and not member.eof:
-        raise ValueError("damaged gzip data (it ends too early)")
-    return bytes(out)
+    return a.astype(dtype.newbyteorder("="))               # the machine that wrote it may have another

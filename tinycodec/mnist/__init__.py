@@ -1,12 +1,14 @@
 """MNIST (Y. LeCun and C. Cortes, CC BY-SA 3.0), embedded; or any data set in its IDX layout."""
+import gzip
+import io
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 
-from ..files.safe import gunzip
-
 FILES = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
+IMAGES, LABELS = b"\0\0\x08\3", b"\0\0\x08\1"        # how IDX files of bytes begin: with 3 dimensions, with 1
 
 
 def load_mnist(directory=None):
@@ -16,45 +18,43 @@ def load_mnist(directory=None):
     not; the labels are not read. Raises FileNotFoundError and ValueError that name the file.
     """
     directory = Path(__file__).parent if directory is None else Path(directory)
-    if not directory.is_dir():
-        raise FileNotFoundError(f"no folder {directory}")
-    paths = [find(directory, name) for name in FILES]
-    return tuple(parse_idx(path.read_bytes(), path) for path in paths)
+    return tuple(parse_idx(path.read_bytes(), path) for path in [find(directory, name) for name in FILES])
 
 
 def find(directory, name):
-    for path in (directory / name, directory / f"{name}.gz"):
+    dotted = name.replace("-idx", ".idx")                  # as browsers and unzippers write it
+    for path in (directory / name, directory / f"{name}.gz", directory / dotted, directory / f"{dotted}.gz"):
         if path.is_file():
             return path
-    raise FileNotFoundError(f"neither {name} nor {name}.gz in {directory}")
+    raise FileNotFoundError(f"neither {name} nor {name}.gz in {directory}{'' if directory.is_dir() else ', which is no folder'}")
 
 
 def parse_idx(data, name):
     """The bytes of an IDX file, gzipped or not: big-endian magic 2051, n, rows, columns, then the pixels."""
-    packed = data.startswith(b"\x1f\x8b")
+    file = io.BytesIO(data)
+    if packed := data.startswith(b"\x1f\x8b"):
+        file = gzip.GzipFile(fileobj=Sips(data))
+    try:
+        header = file.read(16)
+        if len(header) < 16 or not header.startswith(IMAGES):
+            raise ValueError(f"{name}: expected IDX images, 16 bytes or more that begin with {IMAGES}, "
+                             f"got {'labels' if header.startswith(LABELS) else header}")
+        n, rows, columns = struct.unpack(">4x3I", header)
+        if (rows, columns) != (28, 28):
+            raise ValueError(f"{name}: expected images of 28×28 pixels, got {rows}×{columns}")
+        if packed and n * 784 > max(2**28, 100 * len(data)):               # digits shrink to a fifth
+            raise ValueError(f"{name}: expected fewer images in {len(data)} bytes, got {n}; if you trust it, unpack it first")
+        pixels = file.read(n * 784 + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{name}: damaged gzip data ({error})") from None
+    if len(pixels) != n * 784:
+        raise ValueError(f"{name}: expected {n} images in {n * 784} bytes, got {'more' if len(pixels) > n * 784 else len(pixels)}")
+    return np.frombuffer(pixels, np.uint8).reshape(n, 28, 28)
 
-    def begin(size):
-        try:
-            return gunzip(data, size) if packed else data
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
 
-    header = begin(16)[:16]
-    if len(header) < 16:
-        raise ValueError(f"{name}: expected a header of 16 bytes, got a file of {len(header)}")
-    magic, n, rows, columns = struct.unpack(">4I", header)
-    if magic != 2051:
-        raise ValueError(f"{name}: expected the magic number 2051 of IDX images, got {magic}")
-    if (rows, columns) != (28, 28):
-        raise ValueError(f"{name}: expected images of 28×28 pixels, got {rows}×{columns}")
-    size = 16 + n * 784
-    if packed and size > max(2**28, 100 * len(data)):      # digits shrink to a fifth
-        raise ValueError(f"{name}: expected at most {max(2**28, 100 * len(data))} bytes in these {len(data)}, got {n} images "
-                         f"in {size}; if you trust it, unpack it first")
-    pixels = begin(size + 1)
-    if len(pixels) != size:
-        raise ValueError(f"{name}: expected {n} images in {size} bytes, got {'more' if packed and len(pixels) > size else len(pixels)}")
-    return np.frombuffer(pixels, np.uint8, offset=16).reshape(n, 28, 28)
+class Sips(io.BytesIO):
+    def read(self, size=-1):                               # gzip is slow if it gets many short members at once
+        return super().read(min(size, 4096))
 
 
 def encode_idx(images):
