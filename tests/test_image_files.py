@@ -1,8 +1,6 @@
 import gzip
 import io
 import struct
-import subprocess
-import sys
 import zlib
 from contextlib import suppress
 
@@ -44,18 +42,6 @@ def test_names_are_read_as_one_means_them(name, images, tmp_path):
     np.testing.assert_array_equal(read_images(tmp_path / name), images)
 
 
-@pytest.mark.parametrize("like", [np.full((56, 56), 257 * 78, np.uint16), np.full((28, 28, 3), 78, np.uint8)])
-def test_the_advice_for_a_png_of_another_kind_converts_it(like, tmp_path):
-    (tmp_path / "o'ld.png").write_bytes(png(like))
-    with pytest.raises(ValueError) as error:
-        read_images(tmp_path / "o'ld.png")
-    command = str(error.value).partition("this converts it: ")[2]
-    assert command.startswith("python -c ") and command.endswith(" old.png new.png")
-    script = command.split('"')[1]
-    subprocess.run([sys.executable, "-c", script, tmp_path / "o'ld.png", tmp_path / "new.png"], check=True)
-    np.testing.assert_array_equal(read_images(tmp_path / "new.png"), np.full((1, 28, 28), 78, np.uint8))
-
-
 def test_one_image_makes_a_png(images, tmp_path):
     write_images(tmp_path / "a.png", images[:1])
     np.testing.assert_array_equal(read_images(tmp_path / "a.png"), images[:1])
@@ -81,15 +67,15 @@ HEADER = npy(np.zeros((3, 28, 28), np.uint8))[:128]
 
 @pytest.mark.parametrize("data, message", [
     (b"", "expected an IDX file .*, got nothing"), (b"GIF89a", "begins with b'GIF89a'"),
-    (png(np.zeros((640, 480), np.uint8)), "8-bit grey .*got mode L of 480×640; this converts it: .*resize"),
-    (png(np.zeros((28, 28, 3), np.uint8)), "got mode RGB of 28×28"), (png(GREY)[:50], "not readable as images"),
+    (png(np.zeros((640, 480), np.uint8)), "expected 28×28 pixels in mode L .8-bit grey., opaque, white on black, got 480×640 in mode L"),
+    (png(np.zeros((28, 28, 3), np.uint8)), "got 28×28 in mode RGB"), (png(GREY)[:50], "not readable as images"),
     (png(GREY)[:40] + b"junk" + png(GREY)[44:], "not readable as images"), (b"\x89PNG", "not readable as images"),
     (npy(np.zeros((2, 28, 28))), "uint8 .n, 28, 28., got float64"), (npy(GREY), r"got uint8 \(28, 28\)"),
     (npy(np.zeros((2, 28, 28), np.uint8))[:-1], "expected 1568 bytes got 1567"),
     (npy(np.zeros((2, 28, 28), np.uint8)) + b"\0", "expected 1568 bytes of images, got more"),
     (b"\x93NUMPY junk", "a: "),
     (HEADER.replace(b"(3, 28", b"(-1, 28"), "a: "), (gzip.compress(encode_idx(GREY[None]))[:-9], "damaged gzip"),
-    (encode_idx(GREY[None])[:-1], "1 images in 800 bytes, got 799")])
+    (encode_idx(GREY[None])[:-1], "1 images in 784 bytes, got 783")])
 def test_a_wrong_file_is_an_error_that_names_it(data, message):
     with pytest.raises(ValueError, match=message) as error:
         parse_images(data, "a")

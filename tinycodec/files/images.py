@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import zlib
+from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ def read_images(*paths):
     """Images in files, folders and standard input ("-") -> uint8 (n, 28, 28). Raises OSError and ValueError."""
     images = []
     for path in paths:
-        files = sorted(Path(path).glob("*.[pP][nN][gG]")) if os.path.isdir(path) else [path]
+        files = sorted(Path(path, name) for name in glob("*.[pP][nN][gG]", root_dir=path)) if os.path.isdir(path) else [path]
         if not files:
             raise ValueError(f"{path}: expected PNG files in this folder, got none")
         images += [parse_images(read_file(file), file) for file in files]
@@ -27,47 +28,49 @@ def read_images(*paths):
 
 def parse_images(data, name):
     """The bytes of a file called `name` -> uint8 (n, 28, 28)."""
-    if data.startswith((b"\x1f\x8b", b"\0\0\x08")):
+    if data.startswith((b"\x1f\x8b", b"\0\0")):
         return parse_idx(data, name)
     if not data.startswith((b"\x93NUMPY", b"\x89PNG")):
         raise ValueError(f"{name}: expected an IDX file (gzipped or not), .npy or PNG, "
                          f"got {f'a file that begins with {data[:8]}' if data else 'nothing'}")
     try:
-        if data.startswith(b"\x93NUMPY"):
-            file = io.BytesIO(data)
-            images = check_images(np.load(file, allow_pickle=False))
-            if file.read(1):
-                raise ValueError(f"expected {images.nbytes} bytes of images, got more")
-            return images
-        Image.open(io.BytesIO(data)).verify()              # its checksums, which decoding ignores
-        with Image.open(io.BytesIO(data)) as image:
-            mode, (width, height) = image.mode, image.size
-            if (mode, width, height) == ("L", 28, 28):
-                check_rows(data)
-                return np.asarray(image)[None]
+        if data.startswith(b"\x89PNG"):
+            return parse_png(data)
+        file = io.BytesIO(data)
+        images = check_images(np.load(file, allow_pickle=False))
+        if file.read(1):
+            raise ValueError(f"expected {images.nbytes} bytes of images, got more")
+        return images
     except Exception as error:                             # of a dozen kinds that NumPy and Pillow raise
         raise ValueError(f"{name}: not readable as images ({error})") from None
-    # Of 16 bits, Pillow would clip all that is over 255.
-    to_grey = ".convert('I').point(lambda v: v / 257)" * mode.startswith("I") + ".convert('L')"
-    raise ValueError(f"{name}: expected a PNG in 8-bit grey (mode L) of 28×28 pixels, white on black, got mode {mode} of "
-                     f"{width}×{height}; this converts it: python -c \"import sys; from PIL import Image; "
-                     f"Image.open(sys.argv[1]){to_grey}.resize((28, 28)).save(sys.argv[2])\" old.png new.png")
 
 
-def check_rows(data):
-    """Raise ValueError if an intact PNG of 28×28 grey pixels holds too few of them: Pillow takes them as black."""
-    depth, interlaced, packed, i = data[24], data[28], b"", 8
-    while i < len(data):                                   # chunks: length, kind, content, checksum
+def parse_png(data):
+    """The bytes of a PNG -> uint8 (1, 28, 28). Pillow gets the chunks that pixels depend on, whatever others hold, and
+    all rows: it takes missing ones as black."""
+    chunks, i = [data[:8]], 8
+    while i + 12 <= len(data):                             # a chunk: length, kind, content, checksum
         size, kind = struct.unpack_from(">I4s", data, i)
-        packed += data[i + 8:i + 8 + size] * (kind == b"IDAT")
+        if kind[:1].isupper() or kind == b"tRNS":
+            chunks.append(data[i:i + 12 + size])
         i += 12 + size
+    if i != len(data):
+        raise ValueError(f"expected {i} bytes, got {len(data)}")
+    Image.open(io.BytesIO(b"".join(chunks))).verify()      # its checksums, which decoding ignores
+    image = Image.open(io.BytesIO(b"".join(chunks)))
+    got = f"{image.width}×{image.height} in mode {image.mode}" + ", transparent" * ("transparency" in image.info)
+    if got != "28×28 in mode L":
+        raise ValueError(f"expected 28×28 pixels in mode L (8-bit grey), opaque, white on black, got {got}")
+    depth, interlaced = data[24], data[28]
     # Adam7: seven passes, each (first row, first column, steps between rows and columns) of an image of its own.
     passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
     expected = sum(len(range(row, 28, down)) * (1 + -(-len(range(column, 28, right)) * depth // 8))
                    for row, column, down, right in (passes if interlaced else [(0, 0, 1, 1)]))
-    got = len(zlib.decompressobj().decompress(packed, expected))
-    if got < expected:
-        raise ValueError(f"expected {expected} bytes of rows, got {got}")
+    packed = b"".join(chunk[8:-4] for chunk in chunks if chunk[4:8] == b"IDAT")
+    rows = zlib.decompressobj().decompress(packed, expected + 1)
+    if len(rows) != expected:
+        raise ValueError(f"expected {expected} bytes of rows, got {'more' if len(rows) > expected else len(rows)}")
+    return np.asarray(image)[None]
 
 
 def encode_images(images, name):
@@ -88,14 +91,16 @@ def encode_images(images, name):
 
 
 def write_images(path, images):
-    """Write uint8 (n, 28, 28) to a file, to standard output ("-", as .npy), or as PNG files into a new folder.
+    """Write uint8 (n, 28, 28) to a file, to standard output ("-") or a pipe (as .npy), or as PNG files into a new folder.
     Raises OSError and ValueError."""
     images, folder = check_images(images), Path(path)
-    if path != "-" and (folder.is_dir() or not (folder.suffix or folder.name.endswith("ubyte") or folder.exists())):
+    is_name = os.path.basename(path) and (folder.suffix or folder.name.endswith("ubyte") or folder.exists())
+    if path != "-" and (folder.is_dir() or not is_name):
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        if glob("*", root_dir=folder):
             raise ValueError(f"{path}: expected an empty folder, or none")
         for i, image in enumerate(images):                 # sorted by name, they are in order again
             write_file(folder / f"{i:0{len(str(len(images)))}}.png", encode_images(image[None], ".png"))
     else:
-        write_file(path, encode_images(images, ".npy" if path == "-" else str(path)))
+        pipe = path == "-" or folder.exists() and not (folder.suffix or folder.is_file())
+        write_file(path, encode_images(images, ".npy" if pipe else str(path)))
