@@ -49,19 +49,9 @@ def library():
     return None
 
 
-class Workers:
-    """A function like `map` that works on `threads` threads: on_threads(function, items) -> list."""
-
-    def __init__(self, threads, pool):
-        self.threads, self.map = threads, pool.map if pool else map
-
-    def __call__(self, function, items):
-        return list(self.map(function, items))
-
-
 @contextmanager
 def workers(threads):
-    """-> Workers, each with one thread of the matrix library."""
+    """-> on_threads(function, items), the list that `map` would make, with one thread of the matrix library for each."""
     global users, before
     get, set_to = library() or (lambda: None, lambda n: None)
     with lock:
@@ -71,7 +61,10 @@ def workers(threads):
         users += 1
     try:
         with ThreadPoolExecutor(threads) if threads > 1 else nullcontext() as pool:
-            yield Workers(threads, pool)
+            def on_threads(function, items):
+                return list(pool.map(function, items) if pool else map(function, items))
+            on_threads.threads = threads
+            yield on_threads
     finally:
         with lock:
             users -= 1

@@ -1,7 +1,7 @@
 """What a training has around it: threads, a checkpoint, a line of progress, and a fast Adam."""
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -49,7 +49,8 @@ class Session:
         if self.checkpoint and len(self.history) % self.steps_an_epoch == 0:   # before the report: an epoch on the screen is safe
             self.checkpoint.save(self.history)
         if self.report:
-            self.report(self.history)
+            with suppress(Exception):          # that a log is full, closed or missing must not end a training
+                self.report(self.history)
 
 
 def in_shards(codec, images, noise, lmbda, distortion, rate_weight, on_threads):
@@ -80,18 +81,19 @@ class Progress:
 
     def __call__(self, history):
         now, step = time.monotonic(), len(history)
-        last, live = step % self.steps_an_epoch == 0, sys.stderr.isatty()
+        last, live = step % self.steps_an_epoch == 0, getattr(sys.stderr, "isatty", bool)()
         if not last and (not live or now - self.shown < 0.2):
             return
         self.shown = now
-        steps_a_second = (step - self.first) / (now - self.begun)
+        steps_a_second = (step - self.first) / max(now - self.begun, 1e-3)      # clocks may tick slowly
         minutes, seconds = divmod(round((self.steps - step) / steps_a_second), 60)
         epoch, done = divmod(step - 1, self.steps_an_epoch)
         loss, rate, distortion = np.mean(history[-100:], axis=0)
-        print(f"epoch {epoch + 1}/{self.steps // self.steps_an_epoch} {(done + 1) / self.steps_an_epoch:4.0%}  "
-              f"{steps_a_second * self.images / self.steps_an_epoch:5.0f} images/s  loss {loss:7.2f}  "
-              f"rate {rate:6.2f} bits  distortion {distortion:.4f}  {minutes}:{seconds:02} left",
-              end="\r" if live and not last else "\n", file=sys.stderr, flush=True)
+        sys.stderr.write(
+            f"epoch {epoch + 1}/{self.steps // self.steps_an_epoch} {(done + 1) / self.steps_an_epoch:4.0%}  "
+            f"{steps_a_second * self.images / self.steps_an_epoch:5.0f} images/s  loss {loss:7.2f}  "
+            f"rate {rate:6.2f} bits  distortion {distortion:.4f}  {minutes}:{seconds:02} left" + "\n\r"[live and not last])
+        sys.stderr.flush()
 
 
 class Adam:
