@@ -22,16 +22,23 @@ def main():
 @contextmanager
 def errors_in_one_line(program):
     """End with one line on standard error and exit status 2, after Ctrl-C with 130: never with a traceback."""
-    warnings.simplefilter("ignore")            # of overflows, old file formats: what is wrong in the end is an error
-    sys.stderr = sys.stderr or open(os.devnull, "w")      # else print(file=None) would write into our data
+    def say(message=""):
+        try:
+            sys.stderr.write(message and printable(f"{program}: {message}") + "\n")
+            sys.stderr.flush()
+        except Exception:                      # there is none, or it is full: Python would try again at exit
+            sys.stderr = None
+
+    warnings.simplefilter("default")           # only our own are shown: overflows are errors in the end
+    warnings.showwarning = lambda message, category, *_: category is UserWarning and say(message)
     try:
         yield
+        say()
     except KeyboardInterrupt:
-        print(f"{program}: interrupted; the same command goes on with a training after its last finished epoch", file=sys.stderr)
+        say("interrupted; what is saved is kept, and the same command goes on from there")
         sys.exit(130)
     except (OSError, ValueError, ArithmeticError, MemoryError, ImportError, RuntimeError) as error:
-        message = str(error).replace("\n", " ") or type(error).__name__
-        print(printable(f"{program}: {message}"), file=sys.stderr)
+        say(str(error) or type(error).__name__)
         sys.exit(2)
 
 
@@ -43,10 +50,11 @@ def train(args):
 
 def train_to_file(model, images, args):
     """-> (codec, history). The file `model` then holds the codec."""
-    path, checkpoint = Path(model), Path(f"{model}.checkpoint")
-    if path.is_dir() or not os.access(checkpoint.parent, os.W_OK):              # better known now than in the end
-        raise ValueError(f"{path}: expected the name of a file, in a folder that can be written to")
+    path = Path(model)
+    if not os.path.basename(model) or path.exists() and not path.is_file():
+        raise ValueError(f"{model}: expected the name of a file")
     expect_kind(path, b"PK")
+    checkpoint = path.with_name(os.fsdecode(os.fsencode(path.name)[:244]) + ".checkpoint")     # of 255 bytes at the most
     codec = tc.Codec(args.latent_dims, args.seed)
     history = tc.train(codec, images, args.lmbda, args.epochs, seed=args.seed, checkpoint=checkpoint)
     codec.save(path)
@@ -94,6 +102,9 @@ def info(args):
 class Parser(argparse.ArgumentParser):
     def error(self, message):
         raise ValueError(f"{message} (--help explains)")
+
+    def print_help(self):
+        write_file("-", self.format_help().encode())       # argparse would hide that it cannot be written
 
 
 def parse_arguments():

@@ -110,7 +110,7 @@ def unpack(data, model=None, salvage=False, max_images=MAX_IMAGES):
     if quantizer >= len(QUANTIZERS):
         raise ValueError(f"stream of quantizer {quantizer}: this tinycodec knows {', '.join(QUANTIZERS)}")
     if n > max_images:
-        raise ValueError(f"stream of {n} images: expected at most {max_images}; with max_images it may be more")
+        raise ValueError(f"stream of {n} images: expected at most {max_images}; max_images (--max-images) may allow more")
     begin = HEADER.size + ENTRY.size * -(-n // CHUNK)
     if len(data) < begin:
         raise ValueError(f"truncated or altered stream: expected a table of {begin - HEADER.size} bytes for {n} images, "
