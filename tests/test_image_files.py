@@ -66,7 +66,7 @@ HEADER = npy(np.zeros((3, 28, 28), np.uint8))[:128]
 
 
 @pytest.mark.parametrize("data, message", [
-    (b"", "expected an IDX file .*, got nothing"), (b"GIF89a", "begins with b'GIF89a'"),
+    (b"", "expected an IDX file .*, got one that begins with b''"), (b"GIF89a", "begins with b'GIF89a'"),
     (png(np.zeros((640, 480), np.uint8)), "expected 28×28 pixels in mode L .8-bit grey., opaque, white on black, got 480×640 in mode L"),
     (png(np.zeros((28, 28, 3), np.uint8)), "got 28×28 in mode RGB"), (png(GREY)[:50], "not readable as images"),
     (png(GREY)[:40] + b"junk" + png(GREY)[44:], "not readable as images"), (b"\x89PNG", "not readable as images"),
@@ -91,8 +91,8 @@ def test_every_flipped_bit_of_a_png_is_an_error_or_leaves_the_pixels(images):
             np.testing.assert_array_equal(parse_images(bytes(flipped), "a.png"), images[:1])
 
 
-def grey_png(image, depth=8, interlaced=False, rows=28):
-    """A PNG written chunk by chunk, intact but for having only so many `rows`."""
+def grey_png(image, depth=8, interlaced=False, rows=28, more=b""):
+    """A PNG written chunk by chunk, intact except that it has only so many `rows`, or `more` behind them."""
     passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
     lines = []
     for row, column, down, right in passes if interlaced else [(0, 0, 1, 1)]:
@@ -102,7 +102,7 @@ def grey_png(image, depth=8, interlaced=False, rows=28):
 
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-    packed = zlib.compress(b"".join(lines[:len(lines) * rows // 28]))
+    packed = zlib.compress(b"".join(lines[:len(lines) * rows // 28]) + more)
     return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 28, 28, depth, 0, 0, 0, interlaced))
             + chunk(b"IDAT", packed[:20]) + chunk(b"IDAT", packed[20:]) + chunk(b"IEND", b""))
 
@@ -115,6 +115,69 @@ def test_a_png_with_too_few_rows_is_an_error_and_with_all_is_read(depth, interla
     np.testing.assert_array_equal(parse_images(grey_png(images[0], depth, interlaced), "a.png"), expected)
     with pytest.raises(ValueError, match="a.png: not readable as images .expected .* bytes of rows, got"):
         parse_images(grey_png(images[0], depth, interlaced, rows=27), "a.png")
+
+
+def with_chunks(data, *chunks):
+    """A PNG with more chunks, (kind, content), between its header and its pixels."""
+    packed = (struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)) for kind, content in chunks)
+    return data[:33] + b"".join(packed) + data[33:]
+
+
+@pytest.mark.parametrize("data", [
+    with_chunks(grey_png(GREY), (b"tRNS", b"\0\xff")), png(np.full((28, 28, 4), 255, np.uint8)), png(np.zeros((28, 28, 2), np.uint8)),
+    with_chunks(png(np.zeros((28, 28), bool)), (b"tRNS", b"\0\1")), png(GREY.astype(np.uint16))])
+def test_a_png_whose_pixels_are_not_plain_grey_is_an_error_that_says_what_is_wanted(data):
+    with pytest.raises(ValueError, match=r"a.png: .*expected 28×28 pixels in mode L \(8-bit grey\), opaque, white on black, got 28×28 in"):
+        parse_images(data, "a.png")
+
+
+def test_what_a_png_holds_besides_its_pixels_does_not_matter(images):
+    profile = b"large\0\0" + zlib.compress(bytes(2**24))
+    data = with_chunks(grey_png(images[0]), (b"iCCP", profile), (b"zTXt", profile), (b"prVt", b"anything"))
+    data = data.replace(b"prVt", b"prVu")                  # and its checksum is wrong
+    np.testing.assert_array_equal(parse_images(data, "a.png"), images[:1])
+
+
+@pytest.mark.parametrize("more", [b"\0", b"\0" * 100, b"lower case words", grey_png(GREY)])
+def test_bytes_behind_a_png_are_an_error(more):
+    with pytest.raises(ValueError, match="a.png: not readable as images .expected .* bytes, got"):
+        parse_images(grey_png(GREY) + more, "a.png")
+
+
+@pytest.mark.parametrize("depth", [4, 8])
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_a_png_with_bytes_behind_its_rows_is_an_error(depth, interlaced, images):
+    with pytest.raises(ValueError, match="a.png: not readable as images .expected .* bytes of rows, got more"):
+        parse_images(grey_png(images[0], depth, interlaced, more=b"\0"), "a.png")
+
+
+def test_a_png_with_bytes_behind_its_packed_rows_is_an_error():
+    data = png(GREY)
+    length, kind = struct.unpack(">I4s", data[33:41])
+    assert kind == b"IDAT"
+    content = kind + data[41:41 + length] + zlib.compress(b"another image")
+    with pytest.raises(ValueError, match="a.png: not readable as images .expected 812 bytes of rows, got more"):
+        parse_images(data[:33] + struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content)) + data[-12:], "a.png")
+
+
+def test_a_png_without_pixels_is_an_error():
+    data = grey_png(GREY)
+    with pytest.raises(ValueError, match="a.png: not readable as images .expected 812 bytes of rows, got 0"):
+        parse_images(data[:33] + data[-12:], "a.png")
+
+
+def test_hidden_files_in_a_folder_are_left_out(images, tmp_path):
+    write_images(tmp_path / "folder", images)
+    (tmp_path / "folder" / "._00.png").write_bytes(b"of another system")
+    np.testing.assert_array_equal(read_images(tmp_path / "folder"), images)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / ".DS_Store").touch()
+    write_images(tmp_path / "new", images)
+
+
+def test_a_name_that_ends_in_a_slash_is_a_folder(images, tmp_path):
+    write_images(f"{tmp_path}/out.v1/", images)
+    np.testing.assert_array_equal(read_images(tmp_path / "out.v1"), images)
 
 
 def test_pickled_objects_are_refused():

@@ -1,10 +1,14 @@
+import errno
+import io
 import os
 import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
+import tinycodec as tc
 from tinycodec import machine
 
 needs_library = pytest.mark.skipif(machine.library() is None, reason="this NumPy's matrix library takes no orders")
@@ -53,6 +57,51 @@ def test_one_thread_needs_no_pool(monkeypatch):
     monkeypatch.setattr("threading.Thread.start", None)
     with machine.workers(1) as on_threads:
         assert on_threads(lambda i: threading.current_thread(), [0]) == [threading.main_thread()]
+
+
+class Log(io.StringIO):
+    """An object that is written to and has nothing else, or refuses."""
+    isatty = property()
+
+    def __init__(self, error=None):
+        super().__init__()
+        self.error = error
+
+    def write(self, text):
+        if self.error:
+            raise self.error
+        return super().write(text)
+
+
+def train():
+    return len(tc.train(tc.Codec(2), np.zeros((10, 28, 28), np.uint8), 1000, epochs=2, threads=1)["loss"])
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), ValueError("closed"), UnicodeEncodeError("ascii", "", 0, 1, "")])
+def test_a_log_that_takes_nothing_ends_no_training(error, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Log(error))
+    assert train() == 2
+
+
+def test_no_log_at_all_ends_no_training(monkeypatch, capfd):
+    for log in (None, open(os.devnull, "w")):
+        monkeypatch.setattr(sys, "stderr", log)
+        if log:
+            log.close()
+        assert train() == 2
+    assert capfd.readouterr().out == ""
+
+
+def test_a_log_without_isatty_gets_a_line_an_epoch(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Log())
+    train()
+    assert [line[:9] for line in sys.stderr.getvalue().splitlines()] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_a_clock_that_stands_still_is_no_error(monkeypatch, capsys):
+    monkeypatch.setattr("time.monotonic", lambda: 1.0)
+    train()
+    assert capsys.readouterr().err.count("epoch ") == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a system that binds processes to cores")

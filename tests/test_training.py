@@ -7,7 +7,7 @@ from tinycodec import check_gradients
 from tinycodec.training import adam_step, schedule
 from tinycodec.entropy import NoisyGaussian
 from tinycodec.layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
-from tinycodec.machine import Workers
+from tinycodec.machine import workers
 from tinycodec.machine.pixels import as_pixels
 from tinycodec.machine.session import Adam, in_shards
 from tinycodec.model import Model, loss_and_gradients, pixel_errors
@@ -83,7 +83,8 @@ def test_pixels_that_clipping_makes_right_have_no_error_and_all_others_have_thei
 def test_shards_of_a_batch_add_up_to_the_batch(mnist, rng):
     codec, x, noise = tc.Codec(latent_dims=5), as_pixels(mnist[0][:7]), rng.uniform(-0.5, 0.5, (5, 7)).astype(np.float32)
     terms, grads = loss_and_gradients(codec, x, noise, 100)
-    summed, (a, b) = in_shards(codec, mnist[0][:7], noise, 100, "mae", 1.0, Workers(2, None))
+    with workers(2) as on_threads:
+        summed, (a, b) = in_shards(codec, mnist[0][:7], noise, 100, "mae", 1.0, on_threads)
     np.testing.assert_allclose(summed, terms, rtol=1e-5)
     for name, g in grads.items():
         np.testing.assert_allclose(a[name] + b[name], g, atol=1e-5 * np.abs(g).max())

@@ -31,8 +31,7 @@ def parse_images(data, name):
     if data.startswith((b"\x1f\x8b", b"\0\0")):
         return parse_idx(data, name)
     if not data.startswith((b"\x93NUMPY", b"\x89PNG")):
-        raise ValueError(f"{name}: expected an IDX file (gzipped or not), .npy or PNG, "
-                         f"got {f'a file that begins with {data[:8]}' if data else 'nothing'}")
+        raise ValueError(f"{name}: expected an IDX file (gzipped or not), .npy or PNG, got one that begins with {data[:8]}")
     try:
         if data.startswith(b"\x89PNG"):
             return parse_png(data)
@@ -48,15 +47,14 @@ def parse_images(data, name):
 def parse_png(data):
     """The bytes of a PNG -> uint8 (1, 28, 28). Pillow gets the chunks that pixels depend on, whatever others hold, and
     all rows: it takes missing ones as black."""
-    chunks, i = [data[:8]], 8
-    while i + 12 <= len(data):                             # a chunk: length, kind, content, checksum
+    chunks, kind, i = [data[:8]], b"", 8
+    while kind != b"IEND" and i + 12 <= len(data):         # a chunk: length, kind, content, checksum
         size, kind = struct.unpack_from(">I4s", data, i)
         if kind[:1].isupper() or kind == b"tRNS":
             chunks.append(data[i:i + 12 + size])
         i += 12 + size
     if i != len(data):
         raise ValueError(f"expected {i} bytes, got {len(data)}")
-    Image.open(io.BytesIO(b"".join(chunks))).verify()      # its checksums, which decoding ignores
     image = Image.open(io.BytesIO(b"".join(chunks)))
     got = f"{image.width}×{image.height} in mode {image.mode}" + ", transparent" * ("transparency" in image.info)
     if got != "28×28 in mode L":
@@ -66,10 +64,11 @@ def parse_png(data):
     passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
     expected = sum(len(range(row, 28, down)) * (1 + -(-len(range(column, 28, right)) * depth // 8))
                    for row, column, down, right in (passes if interlaced else [(0, 0, 1, 1)]))
-    packed = b"".join(chunk[8:-4] for chunk in chunks if chunk[4:8] == b"IDAT")
-    rows = zlib.decompressobj().decompress(packed, expected + 1)
-    if len(rows) != expected:
-        raise ValueError(f"expected {expected} bytes of rows, got {'more' if len(rows) > expected else len(rows)}")
+    packed = zlib.decompressobj()
+    rows = packed.decompress(b"".join(chunk[8:-4] for chunk in chunks if chunk[4:8] == b"IDAT"), expected + 1)
+    if len(rows) != expected or packed.unused_data:
+        raise ValueError(f"expected {expected} bytes of rows, got {len(rows) if len(rows) < expected else 'more'}")
+    Image.open(io.BytesIO(b"".join(chunks))).verify()      # the checksums, which decoding ignores
     return np.asarray(image)[None]
 
 

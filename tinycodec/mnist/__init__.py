@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 FILES = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
-IMAGES, LABELS = b"\0\0\x08\3", b"\0\0\x08\1"        # how IDX files of bytes begin: with 3 dimensions, with 1
 
 
 def load_mnist(directory=None):
@@ -31,15 +30,14 @@ def find(directory, name):
 
 def parse_idx(data, name):
     """The bytes of an IDX file, gzipped or not: big-endian magic 2051, n, rows, columns, then the pixels."""
-    file = io.BytesIO(data)
-    if packed := data.startswith(b"\x1f\x8b"):
-        file = gzip.GzipFile(fileobj=Sips(data))
+    packed = data.startswith(b"\x1f\x8b")
+    file = gzip.GzipFile(fileobj=Sips(data)) if packed else io.BytesIO(data)
     try:
         header = file.read(16)
-        if len(header) < 16 or not header.startswith(IMAGES):
-            raise ValueError(f"{name}: expected IDX images, 16 bytes or more that begin with {IMAGES}, "
-                             f"got {'labels' if header.startswith(LABELS) else header}")
-        n, rows, columns = struct.unpack(">4x3I", header)
+        magic, n, rows, columns = struct.unpack(">4I", header.ljust(16, b"\0"))
+        if magic != 2051 or len(header) < 16:
+            raise ValueError(f"{name}: expected IDX images, 16 bytes or more that begin with the number 2051, "
+                             f"got {'labels' if magic == 2049 else header}")
         if (rows, columns) != (28, 28):
             raise ValueError(f"{name}: expected images of 28×28 pixels, got {rows}×{columns}")
         if packed and n * 784 > max(2**28, 100 * len(data)):               # digits shrink to a fifth
