@@ -128,8 +128,8 @@ def test_info_names_every_model_that_fits(tinycodec, codec, folder, tmp_path):
 
 @pytest.mark.parametrize("name", ["model.npz", "model", 255 * "m", 127 * "м" + "."])
 def test_training_writes_a_model_and_leaves_no_checkpoint(name, tinycodec, mnist, tmp_path):
-    for name in FILES:
-        write_images(tmp_path / name, mnist[1][:200])
+    for file in FILES:
+        write_images(tmp_path / file, mnist[1][:200])
     done = tinycodec("train", tmp_path / name, "--data", tmp_path, "--epochs", "1", "--latent-dims", "3")
     assert done.status == 0 and done.stdout == b""
     assert b"3 latents" in tinycodec("info", tmp_path / name).stdout
