@@ -156,6 +156,12 @@ def test_a_file_of_another_kind_is_not_replaced(tmp_path):
     assert (tmp_path / "digits.npy").read_bytes() == b"\x93NUMPY"
 
 
+@pytest.mark.parametrize("access", [read_file, lambda path: write_file(path, b"data")])
+def test_a_number_is_no_name(access):                      # True would be standard output, and then closed
+    with pytest.raises(TypeError, match="expected str, bytes or os.PathLike object, not bool"):
+        access(True)
+
+
 def test_a_device_is_written_to_not_replaced():
     write_file("/dev/null", b"data")
     assert not os.path.isfile("/dev/null")

@@ -10,6 +10,7 @@ import pytest
 
 import tinycodec as tc
 from tinycodec import machine
+from tinycodec.machine.session import Progress
 
 needs_library = pytest.mark.skipif(machine.library() is None, reason="this NumPy's matrix library takes no orders")
 
@@ -96,6 +97,19 @@ def test_a_log_without_isatty_gets_a_line_an_epoch(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Log())
     train()
     assert [line[:9] for line in sys.stderr.getvalue().splitlines()] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_the_line_that_renews_itself_fits_into_80_columns(monkeypatch):
+    class Terminal(Log):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    report = Progress(0, 99 * 469, 469)
+    report.begun -= 10 * 24
+    report.shown -= 1
+    report([(1234.5, 123.4, 0.5)] * 469 * 24)
+    assert len(sys.stderr.getvalue()) <= 80 and sys.stderr.getvalue().endswith("left\n")
 
 
 def test_a_clock_that_stands_still_is_no_error(monkeypatch, capsys):

@@ -84,7 +84,7 @@ class Checkpoint:
             return []
         data = read_file(self.path)            # once: another training may replace it meanwhile
         self.last = zlib.crc32(data)
-        with open_archive(data, f"{self.path}: not the checkpoint of this training; go on with that, or delete it") as archive:
+        with open_archive(data, f"{self.path}: not the checkpoint of this training; go on with that, from a new Codec, or delete it") as archive:
             state = json.loads(str(read_array(archive, "training")))
             for name, value in self.settings.items():
                 if state["settings"][name] != value:

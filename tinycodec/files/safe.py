@@ -23,7 +23,7 @@ def printable(text):
 def read_file(path):
     """-> bytes of a file; of standard input, if `path` is "-"."""
     try:
-        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
+        with open(0 if path == "-" else os.fspath(path), "rb", closefd=path != "-") as file:
             return file.read()
     except OSError as error:                               # which may name no file
         raise OSError(error.errno, error.strerror, str(path)) from None
@@ -46,7 +46,7 @@ def write_file(path, data):
         raise ValueError("expected -o, a pipe or a redirection, got a terminal to write binary data to")
     try:
         if stdout or os.path.exists(path) and not os.path.isfile(path):    # a pipe or a device: there is nothing to replace
-            with open(1 if stdout else path, "wb", closefd=not stdout) as file:
+            with open(1 if stdout else os.fspath(path), "wb", closefd=not stdout) as file:
                 file.write(data)
         else:
             expect_kind(path, bytes(data[:2]))             # an input, perhaps, named by mistake

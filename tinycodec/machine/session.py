@@ -31,7 +31,7 @@ class Session:
         self.steps = settings["epochs"] * self.steps_an_epoch
         self.checkpoint = checkpoint and Checkpoint(checkpoint, codec, images, adam, rng, settings)
         self.history = self.checkpoint.restore(self.steps) if checkpoint else []        # (loss, rate, distortion) of each step
-        self.report = progress and Progress(len(self.history), self.steps, self.steps_an_epoch, len(images))
+        self.report = progress and Progress(len(self.history), self.steps, self.steps_an_epoch)
 
     def loss_and_gradients(self, codec, images, noise, lmbda, distortion, rate_weight):
         """-> (loss, rate, distortion), and gradients for `adam_step`. Raises FloatingPointError if they are not finite."""
@@ -73,10 +73,10 @@ def in_shards(codec, images, noise, lmbda, distortion, rate_weight, on_threads):
 
 
 class Progress:
-    """A line that renews itself on a terminal, a line an epoch elsewhere."""
+    """A line that renews itself on a terminal (of 80 columns, or it would not), a line an epoch elsewhere."""
 
-    def __init__(self, first, steps, steps_an_epoch, images):
-        self.first, self.steps, self.steps_an_epoch, self.images = first, steps, steps_an_epoch, images
+    def __init__(self, first, steps, steps_an_epoch):
+        self.first, self.steps, self.steps_an_epoch = first, steps, steps_an_epoch
         self.begun = self.shown = time.monotonic()
 
     def __call__(self, history):
@@ -85,14 +85,12 @@ class Progress:
         if not last and (not live or now - self.shown < 0.2):
             return
         self.shown = now
-        steps_a_second = (step - self.first) / max(now - self.begun, 1e-3)      # clocks may tick slowly
-        minutes, seconds = divmod(round((self.steps - step) / steps_a_second), 60)
+        minutes, seconds = divmod(round((now - self.begun) / (step - self.first) * (self.steps - step)), 60)
         epoch, done = divmod(step - 1, self.steps_an_epoch)
         loss, rate, distortion = np.mean(history[-100:], axis=0)
-        sys.stderr.write(
-            f"epoch {epoch + 1}/{self.steps // self.steps_an_epoch} {(done + 1) / self.steps_an_epoch:4.0%}  "
-            f"{steps_a_second * self.images / self.steps_an_epoch:5.0f} images/s  loss {loss:7.2f}  "
-            f"rate {rate:6.2f} bits  distortion {distortion:.4f}  {minutes}:{seconds:02} left" + "\n\r"[live and not last])
+        sys.stderr.write(f"epoch {epoch + 1}/{self.steps // self.steps_an_epoch} {(done + 1) / self.steps_an_epoch:4.0%}  "
+                         f"loss {loss:7.2f}  rate {rate:6.2f}  distortion {distortion:.4f}  {minutes:3}:{seconds:02} left"
+                         + "\n\r"[live and not last])
         sys.stderr.flush()
 
 
