@@ -1,5 +1,7 @@
+import errno
 import gzip
 import io
+import os
 import struct
 import zlib
 from contextlib import suppress
@@ -173,6 +175,16 @@ def test_hidden_files_in_a_folder_are_left_out(images, tmp_path):
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / ".DS_Store").touch()
     write_images(tmp_path / "new", images)
+
+
+def test_a_folder_that_may_not_be_read_is_an_error_that_says_so(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(PermissionError):
+        read_images(tmp_path)
 
 
 def test_a_name_that_ends_in_a_slash_is_a_folder(images, tmp_path):

@@ -4,7 +4,6 @@ import io
 import os
 import struct
 import zlib
-from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,9 @@ def read_images(*paths):
     """Images in files, folders and standard input ("-") -> uint8 (n, 28, 28). Raises OSError and ValueError."""
     images = []
     for path in paths:
-        files = sorted(Path(path, name) for name in glob("*.[pP][nN][gG]", root_dir=path)) if os.path.isdir(path) else [path]
+        files = [path]
+        if os.path.isdir(path):
+            files = sorted(Path(path, name) for name in os.listdir(path) if name.lower().endswith(".png") and name[0] != ".")
         if not files:
             raise ValueError(f"{path}: expected PNG files in this folder, got none")
         images += [parse_images(read_file(file), file) for file in files]
@@ -96,7 +97,7 @@ def write_images(path, images):
     is_name = os.path.basename(path) and (folder.suffix or folder.name.endswith("ubyte") or folder.exists())
     if path != "-" and (folder.is_dir() or not is_name):
         folder.mkdir(parents=True, exist_ok=True)
-        if glob("*", root_dir=folder):
+        if any(name[0] != "." for name in os.listdir(folder)):
             raise ValueError(f"{path}: expected an empty folder, or none")
         for i, image in enumerate(images):                 # sorted by name, they are in order again
             write_file(folder / f"{i:0{len(str(len(images)))}}.png", encode_images(image[None], ".png"))
