@@ -3,9 +3,9 @@
 Quantisation is one idea with one parameter, an offset o per latent: k = round(y − o) is coded,
 under the prior shifted alike, N(μ − o, σ²), and ŷ = k + o is what g_s sees. Rounding has o = μ: the
 most probable latent is then a value that ŷ can take. Dither has o = μ + u, with pseudo-random
-u ~ U(−½, ½) that the decoder makes again. Then ŷ − y is uniform noise whatever y is, as in
-training: universal quantisation (Ziv 1985; Agustsson & Theis 2020). Below, u = 0 is rounding.
-Latents here are (n, latent_dims), one image per row.
+u ~ U(−½, ½) that the decoder makes again. The rounding error of y − μ − u is uniform whatever y is,
+for u is, so ŷ − y is as in training: universal quantisation (Ziv 1985; Agustsson & Theis 2020).
+Below, u = 0 is rounding. Latents here are (n, latent_dims), one image per row.
 """
 import math
 
@@ -28,8 +28,8 @@ class Codec(Model):
         all who change log σ.
 
         One different bit derails a range decoder, and exp may differ in its last bit elsewhere.
-        So σ is saved with the model, and all else that decides the integers is exact. That is not
-        so where a network predicts σ for each image (Ballé, Johnston & Minnen 2019).
+        So σ is saved with the model; the decoder's other numbers, u and constriction's erf, are the
+        same everywhere. A σ that a network predicts is not (Ballé, Johnston & Minnen 2019).
         """
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
@@ -85,7 +85,7 @@ class Codec(Model):
 
     def integers(self, images, u=0, lmbda=None, refine=0):
         """uint8 (n, 28, 28) -> int32 (n, latent_dims): the nearest, or, given lmbda and refine > 0,
-        what `refine` searches for less rate + lmbda · distortion find (tinycodec.search)."""
+        the best in rate + lmbda · distortion that `refine` searches find (tinycodec.search)."""
         k = self.quantise(self.analysis(images), u)
         if lmbda is None and refine == 0:
             return k

@@ -9,8 +9,8 @@ that has the symbol's probability. With p = ½, ¼, ¼ for a, b, c, the message 
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
-−log₂ of the width is the information. The codec runs this coder by `constriction`, to the same
-bytes wherever erf rounds alike (machine/rangecoder.py).
+−log₂ of the width is the information. The codec leaves the work to a library, `constriction`: the
+same bytes, wherever math.erf rounds as the library's erf does (machine/rangecoder.py).
 """
 import math
 from bisect import bisect_left
@@ -19,11 +19,11 @@ from bisect import bisect_left
 def cumulative(k, mean, std, limit):
     """F(k): how many of 2²⁴ equal shares of [0, 1) belong to integers below k.
 
-    Each of the 2·limit + 1 integers in ±limit has one share, and Φ divides the others. All decoders
-    need these very numbers, so this is computed as it stands: another formula for Φ may round to
-    another number. (`constriction` brings its own erf, the same on every machine.)
+    Each of the 2·limit + 1 integers in ±limit has one share, so that none is impossible, and Φ
+    divides the others. All decoders need these very numbers, so this is computed as it stands:
+    another formula for Φ may round to another number.
     """
-    if not -limit < k <= limit:
+    if k <= -limit or k > limit:
         return 2**24 * (k > limit)
     cdf = (1 + math.erf((k - 0.5 - mean) / (std * math.sqrt(2)))) / 2
     return int((2**24 - 1 - 2 * limit) * cdf) + k + limit
@@ -35,11 +35,11 @@ def encode(integers, means, stds, limit):
     The interval is [low, low + width), in units of 2^−bits. When width gets small, all three gain
     32 bits. Python's integers are unbounded, so carries need no care.
     """
-    low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1): 2⁶⁴ has 65 bits
-    for k, *model in zip(integers, means, stds):
+    low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1): 64-bit machines hold it
+    for k, mean, std in zip(integers, means, stds):
         s = width >> 24                                    # one share
-        low += s * cumulative(k, *model, limit)
-        width = s * (cumulative(k + 1, *model, limit) - cumulative(k, *model, limit))
+        low += s * cumulative(k, mean, std, limit)
+        width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
         if width < 2**32:
             low, width, bits = low << 32, width << 32, bits + 32
     return shortest_in_interval(low, width, bits)
@@ -55,16 +55,16 @@ def decode(data, means, stds, limit):
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 
     integers, point, width, i = [], word(0) << 32 | word(1), 2**64 - 1, 2
-    for model in zip(means, stds):
+    for mean, std in zip(means, stds):
         s = width >> 24
         if point // s >= 2**24:
             raise ValueError("no range encoder under this prior can have written these bytes")
         k = -limit
-        while cumulative(k + 1, *model, limit) <= point // s:
+        while cumulative(k + 1, mean, std, limit) <= point // s:
             k += 1
         integers.append(k)
-        point -= s * cumulative(k, *model, limit)
-        width = s * (cumulative(k + 1, *model, limit) - cumulative(k, *model, limit))
+        point -= s * cumulative(k, mean, std, limit)
+        width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
         if width < 2**32:
             point, width, i = point << 32 | word(i), width << 32, i + 1
     return integers
@@ -79,10 +79,10 @@ def shortest_in_interval(low, width, bits):
     '4d'
 
     If m bytes suffice, so do m + 1, so bisection finds the fewest. How many bits is that, if the
-    width is 2⁻ᴵ? Let m be the least with 256⁻ᵐ ≤ 2⁻ᴵ, and 8m = I + f. Then m bytes suffice, and m − j
-    do if low happens to be near a multiple of 256^(j − m), with probability 2^(f − 8j). With f
-    uniform in [0, 8), as for large I, the mean is I + 4 − Σⱼ 8·(mean of 2^(f − 8j)): the sum is
-    1/ln 2, and so strings take 2.56 bits more than their information.
+    width is 2⁻ᴵ? Let M be the least with 256⁻ᴹ ≤ 2⁻ᴵ, and 8M = I + f. M bytes always suffice; M − j
+    do if a multiple of 256^(j − M) is in the interval, with probability width/spacing = 2^(f − 8j).
+    Each j saves 8 bits, so the mean is I + f − 8 Σⱼ 2^(f − 8j). Over f uniform in [0, 8), as for
+    large I, that is I + 4 − 1/ln 2: strings take 2.56 bits more than their information.
     """
     def first_multiple(m):                                 # of 256⁻ᵐ from low on: ⌈low/2^(bits − 8m)⌉
         return -(-low >> (bits - 8 * m))

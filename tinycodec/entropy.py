@@ -1,21 +1,21 @@
 """The entropy model: what does a latent cost in bits, and how does that cost change with it?
 
-A symbol of probability p costs −log₂ p bits (Shannon 1948). If q is how latents are distributed,
-that is on average Σ q log₂ 1/p = Σ q log₂ 1/q + Σ q log₂ q/p: their entropy, and KL(q‖p) ≥ 0, the
-Kullback–Leibler divergence, which is what a wrong prior p costs. Minimising it fits both together.
+A symbol of probability p costs −log₂ p bits (Shannon 1948). If latents really have distribution q,
+the mean is Σ q log₂ 1/p = Σ q log₂ 1/q + Σ q log₂ q/p: their entropy, plus KL(q‖p) ≥ 0, the price
+of a wrong prior p. Training lowers the sum from both sides: g_a changes q, and μ and σ change p.
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
-instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). If y ~ N(μ, σ²), the density of
-ỹ is the Gaussian's mass within ½ of ỹ: only these y can get there, each with density 1. And if ỹ is
-one of the values μ + integer of coding, just these y are rounded to it. Then that mass is its
-probability, so the rate in training estimates the size of the file.
+instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). The density of u is 1, so if y
+is N(μ, σ²), ỹ has the density ∫ N(y) dy over |y − ỹ| < ½: the Gaussian's mass within ½ of ỹ. Of a
+value μ + integer, as in coding, this mass is the probability, since just these y are rounded to it.
+In training ỹ lies between such values, too: the rate is an estimate of the file's size.
 """
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
 
 def probability(y_tilde, mu, sigma):
-    """p(ỹ) = Φ((ỹ − μ + ½)/σ) − Φ((ỹ − μ − ½)/σ): the Gaussian's mass within ½ of ỹ.
+    """p(ỹ) = Φ((ỹ − μ + ½)/σ) − Φ((ỹ − μ − ½)/σ), where Φ (SciPy's ndtr) is the cdf of N(0, 1).
 
     This is right near the centre, but not at 9: Φ(9.5) − Φ(8.5) is 1 − 1 in float64, which would be
     infinitely many bits and no gradient. The truth is 56.55 bits, and latents do lie that far out
@@ -62,13 +62,14 @@ class NoisyGaussian:
             −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)
 
         where h = φ(b)/p and t = φ(a)/φ(b) = e^((b² − a²)/2) = e^(−z/σ²). In the tails φ(a), φ(b)
-        and p are 0 in float64, but not t and h: p = Φ(b) r, and Φ(b) = ½ e^(−b²/2) erfcx(−b/√2)
-        with SciPy's erfcx(x) = e^(x²) (1 − erf x), so φ(b)/Φ(b) = √(2/π)/erfcx(−b/√2).
+        and p are 0 in float64, but not t and h = φ(b)/Φ(b)/r: since φ(b) = e^(−b²/2)/√(2π) and
+        Φ(b) = ½ e^(−b²/2) erfcx(−b/√2), with SciPy's erfcx(x) = e^(x²) (1 − erf x), the exponential
+        cancels: φ(b)/Φ(b) = √(2/π)/erfcx(−b/√2).
         """
         centred, z, sigma, a, b, r = cache
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r
-        dnats = dbits / np.log(2)
+        dnats = dbits / np.log(2)              # as bits = −log p/ln 2
         dy = dnats * np.sign(centred) * h * one_minus_t / sigma
         grads = {"mu": -dy.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}
         return dy.astype(dbits.dtype), {name: g.astype(dbits.dtype) for name, g in grads.items()}

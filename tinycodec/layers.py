@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 def weights_and_biases(rng, shape, d_out, dtype):
     """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), b is 0."""
-    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])      # or the other way round
+    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])      # transposed: swapped, same sum
     most = math.sqrt(6 / (fan_in + fan_out))
     return {"w": rng.uniform(-most, most, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 
@@ -81,9 +81,9 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
-    `padded` is x with zeros around it. With rows[r, j, c, q] = padded[r, c, stride*q + j], the
-    matrix of output row p is rows[stride*p : stride*p + kernel], one block of memory. These blocks
-    overlap: the matrices are views, only `padded` and `rows` are copies.
+    `padded` is x with zeros around it; the axis n stays last. First j is unfolded, by a copy:
+    rows[r, j, c, q] = padded[r, c, stride*q + j]. Unfolding i then needs none: the matrix of output
+    row p is rows[stride*p : stride*p + kernel], one block of memory, which overlaps its neighbours.
     """
     height, channels, width, _ = x.shape
     _, above_below = same_padding(height, kernel, stride)
@@ -156,10 +156,11 @@ class Conv2D:
 class ConvTranspose2D:
     """y = col2im(wᵀ @ x) + b: (H, C_in, W, N) -> (stride·H, C_out, stride·W, N).
 
-    Without b, this is the adjoint of the convolution z -> w @ im2col(z), whose shape w has:
+    Without b, this is the adjoint of Conv2D with the same w, z -> w @ im2col(z), z shaped like y:
         ⟨z, col2im(wᵀ @ x)⟩ = ⟨im2col(z), wᵀ @ x⟩ = ⟨w @ im2col(z), x⟩    for all x and z.
-    If z = dy is held fixed, the left side is ⟨dy, y⟩, and its derivatives in x and w are dx and dw.
-    The right side shows them: dx = w @ im2col(dy), dw = x @ im2col(dy)ᵀ.
+    Let z be dy = ∂L/∂y, held fixed. The left side, ⟨dy, y⟩, then changes with y as the loss does, so
+    its derivatives in x and w are dx and dw. On the right one reads dx = w @ im2col(dy) and
+    dw = x @ im2col(dy)ᵀ.
     """
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32):

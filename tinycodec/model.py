@@ -2,9 +2,9 @@
 
            g_a            + u             g_s
       x ────────▶ y ─────────────▶ ỹ ────────▶ x̂        training: u is uniform noise in ±½
-    image      latents             │        decoded     coding: of the values μ + integer, the one
-                                   ▼                    nearest to y takes the place of ỹ (μ: the
-                        rate = −Σ log₂ p(ỹ)             prior's mean), in about `rate` bits
+    image      latents             │        decoded     coding: the value μ + integer nearest to y
+                                   ▼                    takes the place of ỹ, in about `rate` bits
+                        rate = −Σ log₂ p(ỹ)             (p: the prior, learnt, too; μ: its mean)
 
     loss = rate [bits per image] + lmbda · distortion [mean |x − x̂|, of pixels in 0 … 1]
 """
@@ -26,17 +26,17 @@ class Model:
             raise ValueError(f"expected latent_dims, from 1 to 10000, got {latent_dims!r}")
         rng = np.random.default_rng(seed)
         self.latent_dims = int(latent_dims)
-        self.g_a = Sequential(                # 5×5 kernels, stride 2; images (H, C, W, n): (28, 1, 28, n)
+        self.g_a = Sequential(              # 5×5, stride 2; images (H, C, W, n): (28, 1, 28, n)
             Conv2D(1, 20, 5, 2, rng, input_gradient=False),
             LeakyReLU(),                                           # (14, 20, 14, n)
             Conv2D(20, 50, 5, 2, rng), LeakyReLU(),                # (7, 50, 7, n)
-            Reshape(2450), Dense(2450, 500, rng), LeakyReLU(),     # (500, n)
+            Reshape(7 * 50 * 7), Dense(2450, 500, rng), LeakyReLU(),       # (500, n)
             Dense(500, self.latent_dims, rng))                     # (latent_dims, n)
         self.g_s = Sequential(                                     # and the same way back
             Dense(self.latent_dims, 500, rng), LeakyReLU(),
             Dense(500, 2450, rng), LeakyReLU(), Reshape(7, 50, 7),
             ConvTranspose2D(50, 20, 5, 2, rng), LeakyReLU(),
-            ConvTranspose2D(20, 1, 5, 2, rng), LeakyReLU())
+            ConvTranspose2D(20, 1, 5, 2, rng), LeakyReLU())        # (28, 1, 28, n), not clipped
         self.prior = NoisyGaussian(self.latent_dims)
 
     @property
@@ -48,9 +48,10 @@ class Model:
 def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0):
     """-> (loss, rate, distortion), and the loss's gradient in each of `model.params`, by name.
 
-    loss = rate_weight · rate + lmbda · distortion, a mean over n images. Their pixels are x,
-    (28, 1, 28, n), and noise is uniform in ±½, (latent_dims, n). The distortion is the mean of |e|
-    ("mae") or e² ("mse"), where e is x̂ − x after clipping, see `pixel_errors`.
+    loss = rate_weight · rate + lmbda · distortion, a mean over n images: x are their pixels,
+    (28, 1, 28, n), and noise is uniform in ±½, (latent_dims, n). A large lmbda buys quality with
+    bits. For rate_weight see training.schedule. The distortion is the mean of |e| ("mae") or e²
+    ("mse"), where e is from `pixel_errors`.
     """
     n = x.shape[-1]
     y, cache_a = model.g_a.forward(x)
@@ -76,9 +77,9 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
 
 
 def pixel_errors(x_hat, x):
-    """x̂ − x, but 0 where x̂ < 0 and x is black, or x̂ > 1 and x is white: decoded images are
-    clipped to [0, 1], which puts these pixels right. With x̂ − x there, too, the loss is LOSSBEFORE
-    instead of LOSSAFTER (lmbda 2000, 15 epochs).
+    """x̂ − x, but 0 where x is black and x̂ < 0, or x is white and x̂ > 1: decoding clips to [0, 1],
+    which puts these pixels right. (Clipping all of x̂ would leave grey pixels beyond without a
+    gradient.) The loss falls from LOSSBEFORE to LOSSAFTER (lmbda 2000, 15 epochs).
     """
     error = x_hat - x
     np.maximum(error, 0, out=error, where=x == 0)

@@ -4,8 +4,8 @@ Threads, progress and checkpoints are in tinycodec.machine.session; `train` says
 """
 import numpy as np
 
-# Adam moves an entry by about one learning rate per step, too slowly for log σ to follow the
-# latents. (At a learning rate of 1e-3 the loss was 109.8, with 20 and the cosine 105.5.)
+# Factors on the learning rate. Adam moves an entry by about one learning rate per step, too little
+# for log σ to follow the latents.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 
@@ -13,14 +13,15 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     """Step t = 1, 2, … of Adam (Kingma & Ba 2015, algorithm 1), in place: p is a parameter, g the
     loss's gradient in p, m and v are arrays like p, at first 0.
 
-    With the usual β₂ of 0.999, the first large gradient after a long calm moves an entry by
-    (1 − β₁)/√(1 − β₂) = 3.2 learning rates. At lmbda 100 such jumps switched unused latents on
-    again (the loss was 17.4). With 0.99 the jump is one learning rate, and the loss 12.6.
+    After a long calm m and v are near 0. A large g makes them (1 − β₁) g and (1 − β₂) g², a jump of
+    (1 − β₁)/√(1 − β₂) learning rates: 3.2 with the usual β₂ of 0.999, 1 with 0.99. At lmbda 100
+    jumps of 3.2 made constant latents vary again: the loss was 17.4, and is 12.6 with 0.99.
     """
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
-    m_hat = m / (1 - beta1**t)                     # bias correction: m is a weighted sum of all g so
-    v_hat = v / (1 - beta2**t)                     # far, whose weights add up to 1 − β₁ᵗ; v likewise
+    # Bias correction: m is a sum of all g so far, with weights that add up to 1 − β₁ᵗ; v likewise.
+    m_hat = m / (1 - beta1**t)
+    v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
 
 
@@ -39,7 +40,7 @@ def schedule(step, steps, lmbda, learning_rate):
 
 
 def batches(images, batch, latent_dims, rng):
-    """One epoch: images in random order, and uniform noise for their latents, batch by batch."""
+    """One epoch, batch by batch: uint8 (b, 28, 28) in random order, and noise (latent_dims, b)."""
     order = rng.permutation(len(images))
     for start in range(0, len(images), batch):
         x = images[order[start:start + batch]]
@@ -52,7 +53,7 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
 
     `seed` decides the order of the images and the noise. `threads` (default: one per core) changes
     only how sums are rounded. `checkpoint` is a file written at the start and after every epoch. If
-    it exists, training goes on from there, to the same bits as in one go, given the same arguments
+    it exists, training goes on from there, and ends exactly as in one go, given the same arguments
     and a codec as it was at the start. It is the caller's to delete in the end.
 
     Returns the history, arrays with one entry per step: "loss" (without the warm-up's weight),
@@ -68,8 +69,8 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
         while len(run.history) < run.steps:
             for x, noise in batches(images, batch, codec.latent_dims, rng):
                 step_size, weight = schedule(len(run.history), run.steps, lmbda, learning_rate)
-                # model.loss_and_gradients, each thread on its part of the batch; then `adam_step` on
-                # every parameter, at SPEED times the learning rate; then progress and a checkpoint.
+                # model.loss_and_gradients of x as pixels, (28, 1, 28, b), shared out to threads; then
+                # `adam_step`, at SPEED times the learning rate; then progress, and checkpoints.
                 terms, grads = run.loss_and_gradients(codec, x, noise, lmbda, distortion, weight)
                 run.adam_step(grads, step_size)
                 run.record(terms)
