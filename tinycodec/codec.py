@@ -24,7 +24,7 @@ class Codec(Model):
         self.fix_sigma()
 
     def fix_sigma(self):
-        """Fix σ, float64 (latent_dims,), for the range coder. `train` calls this in the end, as must
+        """Fix σ, float64 (latent_dims,), for the range coder. `train` does so in the end, as must
         all who change log σ.
 
         One different bit derails a range decoder, and exp may differ in its last bit elsewhere.

@@ -84,7 +84,7 @@ def shortest_in_interval(low, width, bits):
     Each j saves 8 bits, so the mean is I + f − 8 Σⱼ 2^(f − 8j). Over f uniform in [0, 8), as for
     large I, that is I + 4 − 1/ln 2: strings take 2.56 bits more than their information.
     """
-    def first_multiple(m):                                 # of 256⁻ᵐ from low on: ⌈low/2^(bits − 8m)⌉
+    def first_multiple(m):                 # of 256⁻ᵐ, from low on: ⌈low/2^(bits − 8m)⌉
         return -(-low >> (bits - 8 * m))
 
     m = bisect_left(range(bits // 8 + 1), True,

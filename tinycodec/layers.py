@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 def weights_and_biases(rng, shape, d_out, dtype):
     """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), b is 0."""
-    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])      # transposed: swapped, same sum
+    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])      # transposed: swapped
     most = math.sqrt(6 / (fan_in + fan_out))
     return {"w": rng.uniform(-most, most, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 
@@ -32,8 +32,8 @@ class Dense:
         return self.params["w"] @ x + self.params["b"][:, None], x
 
     def backward(self, dy, x):
-        # y[o, n] = Σ_d w[o, d] x[d, n] + b[o], so by the chain rule dx[d, n] = Σ_o w[o, d] dy[o, n],
-        # dw[o, d] = Σ_n dy[o, n] x[d, n],  db[o] = Σ_n dy[o, n].
+        # y[o, n] = Σ_d w[o, d] x[d, n] + b[o]. So, by the chain rule, dx[d, n] is
+        # Σ_o w[o, d] dy[o, n], dw[o, d] is Σ_n dy[o, n] x[d, n], and db[o] is Σ_n dy[o, n].
         return self.params["w"].T @ dy, {"w": dy @ x.T, "b": dy.sum(axis=1)}
 
 
@@ -158,8 +158,8 @@ class ConvTranspose2D:
 
     Without b, this is the adjoint of Conv2D with the same w, z -> w @ im2col(z), z shaped like y:
         ⟨z, col2im(wᵀ @ x)⟩ = ⟨im2col(z), wᵀ @ x⟩ = ⟨w @ im2col(z), x⟩    for all x and z.
-    Let z be dy = ∂L/∂y, held fixed. The left side, ⟨dy, y⟩, then changes with y as the loss does, so
-    its derivatives in x and w are dx and dw. On the right one reads dx = w @ im2col(dy) and
+    Let z be dy = ∂L/∂y, held fixed. The left side, ⟨dy, y⟩, then changes with y as the loss does,
+    so its derivatives in x and w are dx and dw. On the right one reads dx = w @ im2col(dy) and
     dw = x @ im2col(dy)ᵀ.
     """
 

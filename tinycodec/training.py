@@ -69,8 +69,8 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
         while len(run.history) < run.steps:
             for x, noise in batches(images, batch, codec.latent_dims, rng):
                 step_size, weight = schedule(len(run.history), run.steps, lmbda, learning_rate)
-                # model.loss_and_gradients of x as pixels, (28, 1, 28, b), shared out to threads; then
-                # `adam_step`, at SPEED times the learning rate; then progress, and checkpoints.
+                # model.loss_and_gradients of x as pixels, (28, 1, 28, b), shared out to threads;
+                # then `adam_step`, at SPEED times the learning rate; then progress, checkpoints.
                 terms, grads = run.loss_and_gradients(codec, x, noise, lmbda, distortion, weight)
                 run.adam_step(grads, step_size)
                 run.record(terms)
