@@ -25,7 +25,7 @@ REFINED, NOISE, KLT, JPEG, WEBP = "#D55E00", "#CC79A7", "#009E73", "#56B4E9", "#
 def grid(path, images, columns, title, below=(), beside=(), **options):
     """Images side by side, `columns` in a row, with labels below the columns and beside the rows."""
     rows, size = len(images) // columns, min(0.9, (6.5 if beside else 7.5) / columns)
-    height = size * rows + 0.8 + 0.2 * max([0, *(label.count("\n") for label in below)])
+    height = size * rows + 0.65 + 0.16 * max([0, *(label.count("\n") for label in below)])
     figure, axis = _subplots(size * columns + (1 if beside else 0), height)
     _show(axis, mosaic(images[:rows * columns], columns))
     axis.set_xticks(14 + 28 * np.arange(len(below)), below, **options)
