@@ -25,7 +25,7 @@ from tinycodec.files.safe import write_file
 from tinycodec.machine import cores
 
 LMBDAS = 100, 250, 500, 1000, 2000, 4000, 8000
-LATENT_DIMS = 2, 5, 10, 20, 50
+LATENT_DIMS = 10, 20, 50
 EPOCHS = 1, 2, 5, 15, 30
 SWEEPS = 2
 REFERENCE, RELATIVE_TIME = (json.loads(Path(__file__).with_name("reference.json").read_text())[key]
