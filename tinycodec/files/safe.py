@@ -41,12 +41,12 @@ def write_file(path, data):
     """Write bytes. Whatever happens, a file `path` then holds all of them, or what it held before; only where nothing
     can be replaced is it written in place, with a warning. "-" is standard output (not sys.stdout, which would try
     again at exit to write what a closed pipe or a full disk refused)."""
-    stdout = path == "-"
+    stdout, path = path == "-", os.fspath(path)
     if stdout and os.isatty(1) and b"\0" in data:
         raise ValueError("expected -o, a pipe or a redirection, got a terminal to write binary data to")
     try:
         if stdout or os.path.exists(path) and not os.path.isfile(path):    # a pipe or a device: there is nothing to replace
-            with open(1 if stdout else os.fspath(path), "wb", closefd=not stdout) as file:
+            with open(1 if stdout else path, "wb", closefd=not stdout) as file:
                 file.write(data)
         else:
             expect_kind(path, bytes(data[:2]))             # an input, perhaps, named by mistake

@@ -14,7 +14,7 @@ def load_mnist(directory=None):
     """-> (train_images, test_images): uint8 (n, 28, 28), of MNIST 60,000 and 10,000.
 
     `directory` is a folder in the four-file IDX layout (Fashion-MNIST, KMNIST, …), gzipped or
-    not; the labels are not read. Raises FileNotFoundError and ValueError that name the file.
+    not, named …-idx3-ubyte or ….idx3-ubyte; the labels are not read. Raises FileNotFoundError and ValueError that name the file.
     """
     directory = Path(__file__).parent if directory is None else Path(directory)
     return tuple(parse_idx(path.read_bytes(), path) for path in [find(directory, name) for name in FILES])
