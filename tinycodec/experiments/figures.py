@@ -95,39 +95,41 @@ def one_digit(path, codec, image):
     """One digit, uint8 (28, 28), from pixels to bytes and back: all that the codec does, in one picture."""
     digit = follow(codec, image)
     d, rows, n, bits = len(digit.y), len(digit.shown), 8 * len(digit.string), digit.bits.sum()
-    figure = Picture(figsize=(7.5, 8.7 + 0.27 * rows), layout="constrained")
-    parts = there, middle, code, back = figure.subfigures(4, 1, height_ratios=[2.5, 1.7 + 0.27 * rows, 2, 2.5])
+    figure = Picture(figsize=(7.5, 9.2 + 0.27 * rows), layout="constrained")
+    parts = there, middle, code, back = figure.subfigures(4, 1, height_ratios=[2.5, 1.9 + 0.27 * rows, 2, 2.8])
     for part, text in zip(parts, (
             f"1  A network, the analysis transform, turns 784 pixels x into {d} numbers, the latents y.",
-            "2  Each y is rounded to μ + k. The prior gives the integer k a probability p. That costs −log₂ p\n"
-            "    bits: the range coder's interval, [0, 1) at the beginning, narrows to the share p that is k's.",
-            f"3  All {bits:.2f} bits: the last interval is $2^{{-{bits:.2f}}}$ wide. {n // 8} bytes, {n} bits, are the fewest that\n"
-            "    name a number in it. Digits are black where all numbers in the interval have the same.",
-            "4  Back: the bytes give k again. Another network, the synthesis transform, turns ŷ = μ + k into x̂.")):
+            "2  Each y is rounded to μ + k. The prior gives the integer k a probability p: the Gaussian's area\n"
+            "    within ½ of it. That costs −log₂ p bits: the range coder's interval, at first [0, 1), is divided\n"
+            "    among the integers by their p, and what belongs to k is the next interval.",
+            f"3  All {bits:.2f} bits: the last interval is $2^{{-{bits:.2f}}}$ wide. Black binary digits are those that all its\n"
+            f"    numbers begin with. {n // 8} bytes, {n} bits, are the fewest that name one of its numbers.",
+            "4  Back: the decoder has the same prior, divides [0, 1) alike, and sees from the parts in which the\n"
+            "    number lies what each k was. Another network, the synthesis transform, turns ŷ = μ + k into x̂.")):
         part.suptitle(text, x=0.01, ha="left", size=11)
 
     pixels, latents = there.subplots(1, 2, width_ratios=[1, 2.8])
     _show(pixels, image, f"x, {8 * image.size:,} bits")
-    _latents(latents, codec, digit.y, digit.shown, "blue: y. orange: what the prior, a Gaussian a latent, expects, μ ± σ.\n"
-             f"×: {d - rows} that cost no bits. Their σ is near 0, y the same for every digit.")
+    _latents(latents, codec, digit.y, digit.shown, "blue: y. orange: what the prior, one Gaussian per latent, expects: μ ± σ.\n"
+             f"×: {d - rows} that cost no bits. Their σ is near 0, and μ is in the decoder.")
     _narrowing(*middle.subplots(1, 4, sharey=True, width_ratios=[1.3, 1.5, 1.3, 2.9]), codec, digit)
 
     axis = code.subplots()
     low, high = interval(codec, digit.k.tolist())
     for row, number in enumerate((low, _binary(digit.string), high)):
-        _write_bits(axis, row, number[:n], min(7, 400 / n), CODED)
+        _write_bits(axis, row, number[:n], min(7, 400 / n), REFINED)
         _write_bits(axis, row, commonprefix([low, high]), min(7, 400 / n), "black")
     for i in range(0, n, 16):
         axis.axvspan(i, i + 8, color=LOST, alpha=0.2, linewidth=0)
     axis.set_xticks(np.arange(4, n, 8), [f"{byte:02x}" for byte in digit.string], family="monospace", size=min(14, 800 / n))
-    axis.set(xlim=(0, n), ylim=(2.5, -0.5), yticks=range(3), yticklabels=["from", "bytes", "to"])
+    axis.set(xlim=(0, n), ylim=(2.5, -0.5), yticks=range(3), yticklabels=["lower end", "sent", "upper end"])
     _bare(axis)
 
     latents, decoded, error = back.subplots(1, 3, width_ratios=[2, 1, 1])
     _latents(latents, codec, digit.y_hat, digit.shown, "ŷ")
     _show(decoded, digit.decoded, f"x̂, {n} bits")
     _show(error, digit.decoded.astype(float) - image,
-          f"x̂ − x, {psnr(image[None], digit.decoded[None])[0]:.1f} dB\n(orange: too dark)", "PuOr", -255)
+          f"x̂ − x, PSNR {psnr(image[None], digit.decoded[None])[0]:.1f} dB\norange: too dark,\npurple: too bright", "PuOr", -255)
     return _save(figure, path)
 
 
@@ -171,8 +173,8 @@ def _narrowing(bells, text, shares, total, codec, digit):
     shares.set(xticks=[], xlim=(0, 1))
     total.set_xlim(0, 8 * len(digit.string))
     for axis, title in ((bells, "orange: probabilities\n▲: y − μ\nblue: rounded, k"), (text, "k         p       bits"),
-                        (shares, "interval: each bar\nis the blue part of\nthe one above it"),
-                        (total, "bits so far, and the binary digits\nthat all its numbers begin with")):
+                        (shares, "interval: each bar\nis the blue part\nof the one above"),
+                        (total, "bits so far (dark: this latent's), and the\nsettled binary digits, which all\nnumbers of the interval begin with")):
         axis.set_title(title, size=10)
         _bare(axis)
 
