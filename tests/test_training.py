@@ -41,7 +41,7 @@ class LossLayer:
 
     def forward(self, x):
         (loss, _, _), grads = loss_and_gradients(self.codec, *self.arguments)
-        return np.array(loss), (x, grads)
+        return loss, (x, grads)
 
     def backward(self, dy, cache):
         x, grads = cache
@@ -55,24 +55,12 @@ def test_gradients_of_the_whole_loss_are_right(distortion, rng):
     check_gradients(LossLayer(SmallCodec(rng), x, noise, 10.0, distortion, 0.7), np.zeros(0))
 
 
-def test_gradient_of_the_whole_loss_at_full_size_is_right_in_a_random_direction(mnist, rng):
+def test_gradients_of_the_whole_loss_at_full_size_are_right(mnist, rng):
     codec = tc.Codec(latent_dims=5)
     loss = LossLayer(codec, as_pixels(mnist[0][:2]).astype(float), rng.uniform(-0.5, 0.5, (5, 2)), 100.0, "mae")
     # Added noise moves biases off 0, where black pixels would put leaky ReLUs right on their kink.
     loss.params = {name: p + 0.01 * rng.normal(size=p.shape) for name, p in loss.params.items()}
-    direction = {name: rng.normal(size=p.shape) for name, p in loss.params.items()}
-    _, (_, grads) = loss.forward(np.zeros(0))
-
-    def loss_at(h):
-        for name, p in loss.params.items():
-            p += h * direction[name]
-        value, _ = loss.forward(np.zeros(0))
-        for name, p in loss.params.items():
-            p -= h * direction[name]
-        return value
-
-    numeric = (loss_at(1e-8) - loss_at(-1e-8)) / 2e-8
-    assert sum(np.vdot(direction[name], g) for name, g in grads.items()) == pytest.approx(numeric, rel=1e-6)
+    check_gradients(loss, np.zeros(0), large=5)
 
 
 def test_pixels_that_clipping_makes_right_have_no_error_and_all_others_have_theirs():
