@@ -93,9 +93,9 @@ def search(state, g, noise, name, v, a, tolerance, large):
 
 @np.errstate(all="ignore")
 def check_gradients(layer, x, tolerance=1e-6, large=300):
-    """Check all gradients of a layer (see tinycodec.layers) at x; if a tuple, of forward(*x). Inputs
-    of integers, or with dx None, have none. Returns the largest relative error. Raises
-    AssertionError, naming the worst entry, if neither `tolerance`, rounding nor a kink explains it.
+    """Check all gradients of a layer (see tinycodec.layers) at x; of forward(*x), if x is a tuple.
+    Integers, and inputs with dx None, have none. Returns the largest relative error. AssertionError
+    names the worst entry, if neither `tolerance`, rounding nor a kink explains it.
 
     >>> from tinycodec.layers import LeakyReLU
     >>> error = check_gradients(LeakyReLU(), np.array([-1.0, 0.0, 2.0]))
