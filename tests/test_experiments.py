@@ -92,4 +92,4 @@ def test_tables_and_pictures_are_made_of_the_results(small_runs, tmp_path):
     text = experiments.tables(results, 1, curve)
     assert text.count("\n| 2000 |") == 3 and "BD-rate" in text and "nan" not in text
     experiments.pictures(tmp_path, results, 1, {label: curve for label in "abcde"})
-    assert len(list(tmp_path.glob("*.png"))) == 9
+    assert len(list(tmp_path.glob("*.png"))) == 8

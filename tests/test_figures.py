@@ -26,14 +26,14 @@ def draw(codec, mnist):
         "latents": ({"before": tc.Codec(20), "after": codec}, images, rng), "training_curves": (history, 2),
         "grid": (codec.sample(12, rng), 6, "samples"), "basis_walk": (codec, images),
         "rate_distortion": (POINTS, CURVE, {label: CURVE for label in "abcde"}), "against_lmbda": (POINTS, CURVE),
-        "bits_per_latent": (POINTS,), "number_of_latents": (POINTS,), "where_the_bits_are": (POINTS,),
+        "bits_per_latent": (POINTS,), "where_the_bits_are": (POINTS,),
         "at_five_rates": ({500: codec}, images[:2]), "interpolation": (codec, images[:2], images[2:4]),
         "samples": ({500: codec}, rng)}
     return lambda name, path: getattr(figures, name)(path, *arguments[name])
 
 
 NAMES = ["digits", "one_digit", "latents", "training_curves", "grid", "basis_walk", "rate_distortion", "against_lmbda",
-         "bits_per_latent", "number_of_latents", "where_the_bits_are", "at_five_rates", "interpolation", "samples"]
+         "bits_per_latent", "where_the_bits_are", "at_five_rates", "interpolation", "samples"]
 
 
 @pytest.mark.parametrize("name", NAMES)

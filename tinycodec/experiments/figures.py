@@ -284,20 +284,6 @@ def bits_per_latent(path, points):
 
 
 @STYLE
-def number_of_latents(path, points):
-    """Rate, and loss in bits, against the number of latents the codec was given."""
-    figure, axis = _subplots(7.5, 4)
-    names = [str(p["latent_dims"]) for p in points]
-    bits, distortion = np.array([(p["round"]["bits_ideal"], p["lmbda"] * p["round"]["mae"]) for p in points]).T
-    axis.bar(names, bits, color=CODED, label="rate")
-    bars = axis.bar(names, distortion, bottom=bits, color=LOST, label=f"{points[0]['lmbda']} · mean absolute error")
-    axis.bar_label(bars, [f"{loss:.1f}" for loss in bits + distortion])
-    axis.set(xlabel="latents", ylabel="loss [bits per digit]")
-    figure.legend(loc="outside upper center", ncols=2)
-    return _save(figure, path)
-
-
-@STYLE
 def loss_against_time(path, points):
     """Loss on the test digits against training time: (system, epochs, time in epochs of tinycodec, loss) each."""
     figure, axis = _subplots(7.5, 4)
