@@ -31,8 +31,8 @@ def schedule(step, steps, lmbda, learning_rate):
     The learning rate falls to 0 on a cosine (Loshchilov & Hutter 2017). The weight is a rate
     warm-up: with its full weight from the start, the rate makes latents constant, which costs no
     bits, before g_s has learnt to use them, and they stay so. Hence for lmbda < 2000 it begins at
-    lmbda/2000, and grows to 1 in the first 10 % of the steps. With lmbda 250 and 15 epochs the
-    loss is 27.1, and 31.4 without.
+    lmbda/2000, and grows to 1 in the first 10 % of the steps. With lmbda 250 and 15 epochs this
+    lowered the loss from 31.4 to 27.1.
     """
     cosine = (1 + np.cos(np.pi * step / steps)) / 2
     first = min(1, lmbda / 2000)
