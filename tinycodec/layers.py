@@ -85,10 +85,11 @@ def im2col(x, kernel, stride):
     rows[r, j, c, q] = padded[r, c, stride*q + j]. Unfolding i then needs none: the matrix of output
     row p is rows[stride*p : stride*p + kernel], one block of memory, which overlaps its neighbours.
     """
-    height, channels, width, _ = x.shape
-    _, above_below = same_padding(height, kernel, stride)
-    _, left_right = same_padding(width, kernel, stride)
-    padded = np.pad(x, (above_below, (0, 0), left_right, (0, 0)))
+    height, channels, width, n = x.shape
+    _, (top, bottom) = same_padding(height, kernel, stride)
+    _, (left, right) = same_padding(width, kernel, stride)
+    padded = np.zeros((top + height + bottom, channels, left + width + right, n), x.dtype)
+    padded[top:top + height, :, left:left + width] = x
     rows = sliding_window_view(padded, kernel, axis=2)[:, :, ::stride]     # [r, c, q, n, j]
     rows = rows.transpose(0, 4, 1, 2, 3).copy()                            # [r, j, c, q, n]
     cols = sliding_window_view(rows, kernel, axis=0)[::stride]             # [p, j, c, q, n, i]
