@@ -184,14 +184,14 @@ def start(command):
     return process
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills ten processes, which a fork starts at once")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills six processes, which a fork starts at once")
 def test_a_process_killed_at_any_moment_leaves_a_checkpoint_that_goes_on(mnist, tmp_path, monkeypatch, rng):
     path, images, epochs = tmp_path / "checkpoint", mnist[0][:130], 0               # of two steps an epoch
 
     def reached():
         return len(np.load(path)["history"]) // 2 if path.exists() else 0
 
-    for _ in range(10):
+    for _ in range(6):
         process = os.fork()
         if not process:
             with suppress(BaseException):
