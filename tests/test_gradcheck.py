@@ -205,6 +205,7 @@ WRONG = {
     "shape: a missing sum over the batch": (lambda r: (but(Linear(r), lambda dx, g, dy: (dx, g | {"b": dy})), X(r)), r"params\['b'\].*shape \(3,\), got \(3, 6\)"),
     "mean for sum": (lambda r: (but(Linear(r), lambda dx, g, dy: (dx, g | {"b": dy.mean(axis=1)})), X(r)), r"params\['b'\].*factor of 0.1666.*3 of 3"),
     "missing": (lambda r: (but(Linear(r), lambda dx, g, dy: (dx, {"w": g["w"]})), X(r)), r"params\['b'\].*got none"),
+    "a name that no parameter has": (lambda r: (but(Linear(r), lambda dx, g, dy: (dx, g | {"c": dy})), X(r)), r"params\['c'\] of shape none, got \(3, 6\)"),
     "transposed": (lambda r: (but(layer := Linear(r, 4, 4), lambda dx, g, dy: (layer.params["w"] @ dy, g)), X(r)), r"x\[.*24 of 24"),
     "stride offset": (lambda r: (but(Conv2D(1, 2, 3, 2, r), lambda dx, g, dy: (np.roll(dx, 1, axis=0), g)), r.normal(size=(7, 1, 7, 2))), r"x\["),
     "dropped terms of BatchNorm": (lambda r: (but(Normalisation(0), lambda dx, g, dy: (dx + 0.1 * dy.mean(axis=0), g)), X(r)), r"x\["),

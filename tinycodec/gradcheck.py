@@ -59,10 +59,10 @@ def run(layer, xs):
     dx, grads = layer.backward(g.copy(), cache)
     given = dict(zip(values, dx if isinstance(xs, tuple) and dx is not None else [dx] * len(xs)))
     given |= {f"params[{key!r}]": a for key, a in (grads or {}).items()}
-    for name, v in values.items():
-        shape = np.shape(given[name]) if name in given else "none"
-        if shape != v.shape and given.get(name, 0) is not None:
-            raise AssertionError(f"expected a gradient of {name} of shape {v.shape}, got {shape}")
+    for name in values | given:
+        shape, got = (np.shape(d[name]) if name in d else "none" for d in (values, given))
+        if shape != got and given.get(name, 0) is not None:
+            raise AssertionError(f"expected a gradient of {name} of shape {shape}, got {got}")
     return (layer, xs), y, g, [(name, v, np.array(given[name])) for name, v in values.items()
                                if v.dtype == float and given[name] is not None]
 
