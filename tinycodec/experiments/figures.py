@@ -65,9 +65,9 @@ def follow(codec, image):
     """-> what becomes of a digit, uint8 (28, 28): latents y, integers k, their bits, the string, and the way back."""
     y = codec.analysis(image[None])
     k = codec.quantise(y)
-    bits = codec.bits(codec.dequantise(k))[0]
-    string = codec.compress_each(image[None])[0]
-    y_hat = codec.dequantise(codec.range_coder().decode(string, 1, 0))
+    bits, coder = codec.bits(codec.dequantise(k))[0], codec.range_coder()
+    string, = coder.encode_each(k, mean=0)
+    y_hat = codec.dequantise(coder.decode_each([string], mean=0))
     return SimpleNamespace(y=y[0], k=k[0], bits=bits, so_far=bits.cumsum(), shown=np.flatnonzero(bits > 0.05),
                            string=string, y_hat=y_hat[0], decoded=codec.synthesis(y_hat)[0])
 
