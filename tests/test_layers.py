@@ -12,15 +12,15 @@ GEOMETRIES = [(height, width, kernel, stride)
 
 
 @pytest.mark.parametrize("size, kernel, stride, expected",
-                         [(28, 5, 2, (14, (1, 2))), (14, 5, 2, (7, (1, 2))), (7, 5, 2, (4, (2, 2))),
-                          (7, 3, 1, (7, (1, 1))), (6, 4, 1, (6, (1, 2))), (5, 2, 3, (2, (0, 0))),
-                          (6, 1, 2, (3, (0, 0)))])
+                         [(28, 5, 2, (14, 1, 2)), (14, 5, 2, (7, 1, 2)), (7, 5, 2, (4, 2, 2)),
+                          (7, 3, 1, (7, 1, 1)), (6, 4, 1, (6, 1, 2)), (5, 2, 3, (2, 0, 0)),
+                          (6, 1, 2, (3, 0, 0))])
 def test_same_padding_is_tensorflows(size, kernel, stride, expected):
     assert same_padding(size, kernel, stride) == expected
 
 
 def pads(height, width, kernel, stride):
-    rows, columns = (same_padding(size, kernel, stride)[1] for size in (height, width))
+    rows, columns = (same_padding(size, kernel, stride)[1:] for size in (height, width))
     return rows, (0, 0), columns, (0, 0)
 
 

@@ -61,14 +61,14 @@ class LeakyReLU:
 #         └───┘                c 0           C F
 
 def same_padding(size, kernel, stride):
-    """TensorFlow's "same" padding of an axis -> (outputs, (zeros before, zeros after)).
+    """TensorFlow's "same" padding of an axis -> (outputs, zeros before, zeros after).
 
     >>> same_padding(28, 5, 2)                         # of 3 zeros, the odd one goes last
-    (14, (1, 2))
+    (14, 1, 2)
     """
     outputs = math.ceil(size / stride)
     zeros = max((outputs - 1) * stride + kernel - size, 0)
-    return outputs, (zeros // 2, zeros - zeros // 2)
+    return outputs, zeros // 2, zeros - zeros // 2
 
 
 def im2col(x, kernel, stride):
@@ -86,8 +86,8 @@ def im2col(x, kernel, stride):
     row p is rows[stride*p : stride*p + kernel], one block of memory, which overlaps its neighbours.
     """
     height, channels, width, n = x.shape
-    _, (top, bottom) = same_padding(height, kernel, stride)
-    _, (left, right) = same_padding(width, kernel, stride)
+    _, top, bottom = same_padding(height, kernel, stride)
+    _, left, right = same_padding(width, kernel, stride)
     padded = np.zeros((top + height + bottom, channels, left + width + right, n), x.dtype)
     padded[top:top + height, :, left:left + width] = x
     rows = sliding_window_view(padded, kernel, axis=2)[:, :, ::stride]     # [r, c, q, n, j]
@@ -106,8 +106,8 @@ def col2im(cols, shape, dtype, kernel, stride):
     a time, and stays in the processor's cache.
     """
     height, channels, width, n = shape
-    _, (top, bottom) = same_padding(height, kernel, stride)
-    w_out, (left, right) = same_padding(width, kernel, stride)
+    _, top, bottom = same_padding(height, kernel, stride)
+    w_out, left, right = same_padding(width, kernel, stride)
     # The steps of im2col backwards: from cols to rows, from rows to pixels.
     rows = np.zeros((top + height + bottom, kernel, channels, w_out, n), dtype)
     for p, matrix in enumerate(cols):
