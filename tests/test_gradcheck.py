@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tinycodec import check_gradients
+from tinycodec.gradcheck import relative_errors
 from tinycodec.layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Sequential
 
 
@@ -378,3 +379,33 @@ def test_no_random_mutation_of_one_entry_is_missed(name, rng):
         layer, x = LAYERS[name](rng)
         with pytest.raises(AssertionError, match="wrong gradient at .* 1 of "):
             check_gradients(but(layer, mutate), x)
+
+
+# --- the plain check, by the book ---
+
+def test_the_plain_check_and_the_careful_one_agree_at_smooth_places(rng):
+    layer, x = Conv2D(2, 3, 3, 2, rng, dtype=float), rng.normal(size=(5, 2, 4, 3))
+    errors = relative_errors(layer, x)
+    assert errors.keys() == {"x", "w", "b"} and max(e.max() for e in errors.values()) < 1e-7
+    assert check_gradients(layer, x) < 1e-7
+
+
+def test_the_plain_check_and_the_careful_one_name_the_same_wrong_entry(rng):
+    class Wrong(Dense):
+        def backward(self, dy, x):
+            dx, grads = super().backward(dy, x)
+            grads["w"][2, 1] *= 1.001
+            return dx, grads
+
+    layer, x = Wrong(4, 3, rng, dtype=float), rng.normal(size=(4, 5))
+    errors = relative_errors(layer, x)
+    assert np.argwhere(errors["w"] > 1e-6).tolist() == [[2, 1]] and errors["w"].max() == pytest.approx(0.001, rel=0.01)
+    with pytest.raises(AssertionError, match=r"wrong gradient at params\['w'\]\[2\]\[1\]"):
+        check_gradients(layer, x)
+
+
+def test_the_plain_check_changes_nothing(rng):
+    layer, x = Dense(4, 3, rng, dtype=float), rng.normal(size=(4, 5))
+    before = layer.params["w"].copy(), x.copy()
+    relative_errors(layer, x)
+    assert np.array_equal(layer.params["w"], before[0]) and np.array_equal(x, before[1])

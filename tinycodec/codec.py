@@ -7,8 +7,6 @@ u ~ U(−½, ½) that the decoder makes again. The rounding error of y − μ �
 for u is, so ŷ − y is as in training: universal quantisation (Ziv 1985; Agustsson & Theis 2020).
 Below, u = 0 is rounding. Latents here are (n, latent_dims), one image per row.
 """
-import math
-
 import numpy as np
 
 from .model import Model
@@ -36,7 +34,7 @@ class Codec(Model):
     @property
     def limit(self):
         """Integers are clipped to ±limit: 16 σ of the widest latent, plus 16, at most 2²⁰."""
-        return math.ceil(min(16 + 16 * self.sigma.max(), 2**20))
+        return int(np.ceil(min(16 + 16 * self.sigma.max(), 2**20)))
 
     def range_coder(self):
         """`constriction`'s, for integers k, whose mean is μ − o = −u."""
@@ -45,19 +43,19 @@ class Codec(Model):
 
     def analysis(self, images):
         """uint8 (n, 28, 28) -> latents before rounding, float32 (n, latent_dims)."""
-        from .machine import in_batches
-        from .machine.pixels import as_pixels, check_images
-        return in_batches(lambda x: self.g_a.forward(as_pixels(x))[0].T, check_images(images))
+        from .machine import in_batches, pixels
+        return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T,
+                          pixels.check_images(images))
 
     def synthesis(self, y_hat):
         """Latents (n, latent_dims) -> uint8 (n, 28, 28)."""
-        from .machine import in_batches
-        from .machine.pixels import as_images
+        from .machine import in_batches, pixels
         y_hat = np.asarray(y_hat)
         if y_hat.shape[1:] != (self.latent_dims,) or not np.isfinite(y_hat).all():
             raise ValueError(f"expected finite latents of shape (n, {self.latent_dims}), "
                              f"got {y_hat.dtype} {y_hat.shape}")
-        return in_batches(lambda y: as_images(self.g_s.forward(y.T)[0]), y_hat.astype(np.float32))
+        return in_batches(lambda y: pixels.as_images(self.g_s.forward(y.T)[0]),
+                          y_hat.astype(np.float32))
 
     def quantise(self, y, u=0):
         """Latents -> integers to be coded, int32."""

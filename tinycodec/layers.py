@@ -210,11 +210,6 @@ class Sequential:
         return {f"{i}.{key}": p
                 for i, layer in enumerate(self.layers) for key, p in layer.params.items()}
 
-    @params.setter
-    def params(self, params):
-        for i, layer in enumerate(self.layers):
-            layer.params = {key: params[f"{i}.{key}"] for key in layer.params}
-
     def forward(self, x):
         caches = []
         for layer in self.layers:
