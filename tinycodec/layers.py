@@ -32,8 +32,8 @@ class Dense:
         return self.params["w"] @ x + self.params["b"][:, None], x
 
     def backward(self, dy, x):
-        # y[o, n] = Σ_d w[o, d] x[d, n] + b[o]. So, by the chain rule, dx[d, n] is
-        # Σ_o w[o, d] dy[o, n], dw[o, d] is Σ_n dy[o, n] x[d, n], and db[o] is Σ_n dy[o, n].
+        # y[o, n] = Σ_d w[o, d] x[d, n] + b[o]. By the chain rule dx[d, n] = Σ_o w[o, d] dy[o, n],
+        # dw[o, d] = Σ_n dy[o, n] x[d, n], db[o] = Σ_n dy[o, n].
         return self.params["w"].T @ dy, {"w": dy @ x.T, "b": dy.sum(axis=1)}
 
 
@@ -48,7 +48,7 @@ class LeakyReLU:
         return np.maximum(x, y, out=y), x
 
     def backward(self, dy, x):
-        # The derivative is 1 or slope. (np.where would take four times as long.)
+        # The derivative is 1 where x > 0, else slope. (np.where would take four times as long.)
         return dy * (self.slope + (1 - self.slope) * (x > 0).astype(dy.dtype)), {}
 
 
@@ -87,11 +87,12 @@ def im2col(x, kernel, stride):
     """
     height, channels, width, n = x.shape
     _, top, bottom = same_padding(height, kernel, stride)
-    _, left, right = same_padding(width, kernel, stride)
+    w_out, left, right = same_padding(width, kernel, stride)
     padded = np.zeros((top + height + bottom, channels, left + width + right, n), x.dtype)
     padded[top:top + height, :, left:left + width] = x
-    rows = sliding_window_view(padded, kernel, axis=2)[:, :, ::stride]     # [r, c, q, n, j]
-    rows = rows.transpose(0, 4, 1, 2, 3).copy()                            # [r, j, c, q, n]
+    rows = np.empty((len(padded), kernel, channels, w_out, n), x.dtype)
+    for j in range(kernel):
+        rows[:, j] = padded[:, :, j:j + stride * w_out:stride]
     cols = sliding_window_view(rows, kernel, axis=0)[::stride]             # [p, j, c, q, n, i]
     cols = cols.transpose(0, 5, 1, 2, 3, 4)                                # [p, i, j, c, q, n]
     return cols.reshape(len(cols), kernel * kernel * channels, -1)
