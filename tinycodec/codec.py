@@ -22,13 +22,12 @@ class Codec(Model):
         self.fix_sigma()
 
     def fix_sigma(self):
-        """Fix σ, float64 (latent_dims,), for the range coder. `train` does so in the end, as must
-        all who change log σ.
+        """Fix σ, float64 (latent_dims,), for the range coder; to be called after changing log σ.
 
-        One different bit derails a range decoder, and exp may differ in its last bit elsewhere.
-        So σ is saved with the model; the decoder's other numbers, u and constriction's erf, are the
-        same everywhere. A σ that a network predicts is not (Ballé, Johnston & Minnen 2019).
-        """
+        One different bit derails a range decoder, and exp may differ in its last bit on another
+        machine. So σ is saved with the model. The decoder needs no other number that may differ:
+        u and constriction's erf are the same everywhere, and μ is subtracted before coding. A σ
+        that a network predicts is not safe (Ballé, Johnston & Minnen 2019)."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property
@@ -90,8 +89,18 @@ class Codec(Model):
         from .search import refine_integers
         return refine_integers(self, images, k, u, lmbda, refine)
 
+    def compress_each(self, images, lmbda=None, refine=0):
+        """uint8 (n, 28, 28) -> n byte strings, each image on its own and as short as possible: its
+        integers and nothing else, no header, no checksum."""
+        return self.range_coder().encode_each(self.integers(images, 0, lmbda, refine), mean=0)
+
+    def decompress_each(self, strings):
+        """Byte strings from `compress_each` -> uint8 (n, 28, 28). Raises ValueError for those that
+        it cannot have written with this model. Another wrong one decodes to a wrong image."""
+        return self.synthesis(self.dequantise(self.range_coder().decode_each(strings, mean=0)))
+
     def compress(self, images, quantizer="round", seed=0, lmbda=None, refine=0):
-        """uint8 (n, 28, 28) -> bytes: all that `decompress` needs besides this model.
+        """The same for all in one: uint8 (n, 28, 28) -> bytes, with header and checksums.
         `quantizer` is "round" or "dither", `seed` the dither's, lmbda and refine as in `integers`.
         """
         from .files import stream
@@ -110,16 +119,6 @@ class Codec(Model):
         from .files import stream
         images, damaged = stream.read(self, data, max_images, salvage=True)
         return images, damaged.lost
-
-    def compress_each(self, images, lmbda=None, refine=0):
-        """uint8 (n, 28, 28) -> n byte strings, each image on its own and as short as possible: its
-        integers and nothing else, no header, no checksum."""
-        return self.range_coder().encode_each(self.integers(images, 0, lmbda, refine), mean=0)
-
-    def decompress_each(self, strings):
-        """Byte strings from `compress_each` -> uint8 (n, 28, 28). Raises ValueError for those that
-        it cannot have written with this model. Another wrong one decodes to a wrong image."""
-        return self.synthesis(self.dequantise(self.range_coder().decode_each(strings, mean=0)))
 
     def sample(self, n, rng):
         """Random bits, from the numpy.random.Generator `rng`, decoded: uint8 (n, 28, 28)."""

@@ -20,11 +20,13 @@ def cumulative(k, mean, std, limit):
     """F(k): how many of 2²⁴ equal shares of [0, 1) belong to integers below k.
 
     Each of the 2·limit + 1 integers in ±limit has one share, so that none is impossible, and Φ
-    divides the others. All decoders need these very numbers, so this is computed as it stands:
-    another formula for Φ may round to another number.
+    divides the others. All decoders need these very numbers: another formula for Φ may round to
+    others.
     """
-    if k <= -limit or k > limit:
-        return 2**24 * (k > limit)
+    if k <= -limit:
+        return 0
+    if k > limit:
+        return 2**24
     cdf = (1 + math.erf((k - 0.5 - mean) / (std * math.sqrt(2)))) / 2
     return int((2**24 - 1 - 2 * limit) * cdf) + k + limit
 
@@ -35,7 +37,7 @@ def encode(integers, means, stds, limit):
     The interval is [low, low + width), in units of 2^−bits. When width gets small, all three gain
     32 bits. Python's integers are unbounded, so carries need no care.
     """
-    low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1): 64-bit machines hold it
+    low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1), in 64 bits
     for k, mean, std in zip(integers, means, stds):
         s = width >> 24                                    # one share
         low += s * cumulative(k, mean, std, limit)

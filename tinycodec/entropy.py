@@ -5,10 +5,11 @@ the mean is Σ q log₂ 1/p = Σ q log₂ 1/q + Σ q log₂ q/p: their entropy, 
 of a wrong prior p. Training lowers the sum from both sides: g_a changes q, and μ and σ change p.
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
-instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). The density of u is 1, so if y
-is N(μ, σ²), ỹ has the density ∫ N(y) dy over |y − ỹ| < ½: the Gaussian's mass within ½ of ỹ. Of a
-value μ + integer, as in coding, this mass is the probability, since just these y are rounded to it.
-In training ỹ lies between such values, too: the rate is an estimate of the file's size.
+instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). The density of ỹ is the
+convolution of both: as u has density 1, and if y is N(μ, σ²), it is ∫ N(y) dy over |y − ỹ| < ½, the
+Gaussian's mass within ½ of ỹ. At μ + integer, as in coding, this mass is also the probability of
+that value: exactly these y are rounded to it. In training ỹ lies between such values, too: the rate
+is an estimate of the file's size.
 """
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
@@ -17,9 +18,9 @@ from scipy.special import erfcx, log_ndtr, ndtr
 def probability(y_tilde, mu, sigma):
     """p(ỹ) = Φ((ỹ − μ + ½)/σ) − Φ((ỹ − μ − ½)/σ), where Φ (SciPy's ndtr) is the cdf of N(0, 1).
 
-    This is right near the centre, but not at 9: Φ(9.5) − Φ(8.5) is 1 − 1 in float64, which would be
-    infinitely many bits and no gradient. The truth is 56.55 bits, and latents do lie that far out
-    when a training begins.
+    This is right near the centre, but not at 9, if μ = 0 and σ = 1: Φ(9.5) − Φ(8.5) is 1 − 1 in
+    float64, hence infinitely many bits and no gradient. The truth is 56.55 bits, and latents do lie
+    that far out when a training begins. So the codec uses NoisyGaussian.
 
     >>> p = probability(np.array([0, 1, 9]), mu=0, sigma=1)
     >>> p.round(3).tolist(), (-np.log2(p[:2])).round(2).tolist()

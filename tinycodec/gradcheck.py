@@ -55,10 +55,10 @@ def relative_errors(layer, x):
 def check_gradients(layer, x, tolerance=1e-6, large=300):
     """Check all gradients of a layer (see layers.py) at x; of forward(*x), if x is a tuple.
 
-    Integers have none, nor have inputs with dx None. Returns the largest relative error, or raises
-    AssertionError that names the worst entry. This is `relative_errors` without its false alarms
-    (from rounding, from kinks at x or beside it, from a strong curvature). Of arrays of more than
-    `large` entries it moves all at once, then halves of what disagrees (machine/gradcheck.py).
+    Integers, and inputs whose dx is None, are left out. Returns the largest relative error, or
+    raises AssertionError that names the worst entry. This is `relative_errors` without its false
+    alarms (by rounding, kinks at x or beside it, strong curvature). Arrays of more than `large`
+    entries are moved all at once, along `directions`, then by halves where that disagrees.
 
     >>> from tinycodec.layers import LeakyReLU
     >>> error = check_gradients(LeakyReLU(), np.array([-1.0, 0.0, 3e-6, 2.0]))

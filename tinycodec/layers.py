@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 def weights_and_biases(rng, shape, d_out, dtype):
     """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), b is 0."""
-    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])      # transposed: swapped
+    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])      # ConvTranspose2D: swapped
     most = math.sqrt(6 / (fan_in + fan_out))
     return {"w": rng.uniform(-most, most, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 
@@ -82,7 +82,7 @@ def im2col(x, kernel, stride):
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
     `padded` is x with zeros around it; the axis n stays last. First j is unfolded, by a copy:
-    rows[r, j, c, q] = padded[r, c, stride*q + j]. Unfolding i then needs none: the matrix of output
+    rows[r, j, c, q] = padded[r, c, stride*q + j]. Unfolding i needs no copy: the matrix of output
     row p is rows[stride*p : stride*p + kernel], one block of memory, which overlaps its neighbours.
     """
     height, channels, width, n = x.shape
@@ -95,7 +95,7 @@ def im2col(x, kernel, stride):
         rows[:, j] = padded[:, :, j:j + stride * w_out:stride]
     cols = sliding_window_view(rows, kernel, axis=0)[::stride]             # [p, j, c, q, n, i]
     cols = cols.transpose(0, 5, 1, 2, 3, 4)                                # [p, i, j, c, q, n]
-    return cols.reshape(len(cols), kernel * kernel * channels, -1)
+    return cols.reshape(len(cols), kernel * kernel * channels, -1)         # still views of rows
 
 
 def col2im(cols, shape, dtype, kernel, stride):

@@ -5,7 +5,7 @@ Threads, progress and checkpoints are in tinycodec.machine.session; `train` says
 import numpy as np
 
 # Factors on the learning rate. Adam moves an entry by about one learning rate per step, too little
-# for log σ to follow the latents.
+# for μ and log σ to follow the latents.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 
@@ -19,7 +19,8 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     """
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
-    # Bias correction: m is a sum of all g so far, with weights that add up to 1 − β₁ᵗ; v likewise.
+    # Bias correction: as m was 0 at first, the weights of all g in it add up to 1 − β₁ᵗ only.
+    # Divided by that, m is a weighted mean. Likewise v.
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
@@ -66,11 +67,11 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     settings = dict(lmbda=lmbda, epochs=epochs, batch=batch, learning_rate=learning_rate,
                     distortion=distortion, seed=seed)
     with session(codec, images, rng, SPEED, settings, threads, progress, checkpoint) as run:
-        while len(run.history) < run.steps:
+        while len(run.history) < run.steps:                # an epoch each
             for x, noise in batches(images, batch, codec.latent_dims, rng):
                 step_size, weight = schedule(len(run.history), run.steps, lmbda, learning_rate)
-                # model.loss_and_gradients of x as pixels, (28, 1, 28, b), shared out to threads;
-                # then `adam_step`, at SPEED times the learning rate; then progress, checkpoints.
+                # `run` calls model.loss_and_gradients, with a share of the batch on each thread,
+                # and a fast `adam_step`, at SPEED times the learning rate.
                 terms, grads = run.loss_and_gradients(codec, x, noise, lmbda, distortion, weight)
                 run.adam_step(grads, step_size)
                 run.record(terms)
