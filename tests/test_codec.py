@@ -9,6 +9,7 @@ import pytest
 import tinycodec as tc
 from tinycodec.files.checkpoint import fingerprint
 from tinycodec.files import stream as container
+from tinycodec.files.stream import dither
 from tinycodec.experiments.metrics import psnr
 
 
@@ -95,14 +96,14 @@ def test_the_same_generator_draws_the_same_samples(codec):
 # --- universal quantisation ---
 
 def test_dithered_decoder_sees_exactly_what_the_encoder_meant(codec, digits):
-    u = codec.dither("dither", 5, len(digits))
+    u = dither("dither", 5, (len(digits), codec.latent_dims))
     y_hat = codec.dequantise(codec.quantise(codec.analysis(digits), u), u)
     decoded = codec.decompress(codec.compress(digits, quantizer="dither", seed=5))
     np.testing.assert_array_equal(decoded, codec.synthesis(y_hat))
 
 
 def test_dithered_quantisation_adds_uniform_noise(codec, digits):
-    y, u = codec.analysis(digits), codec.dither("dither", 0, len(digits))
+    y, u = codec.analysis(digits), dither("dither", 0, (len(digits), codec.latent_dims))
     noise = codec.dequantise(codec.quantise(y, u), u) - y
     assert np.abs(noise).max() < 0.5 + 1e-5
     assert noise.mean() == pytest.approx(0, abs=0.01) and noise.var() == pytest.approx(1 / 12, rel=0.02)
@@ -116,7 +117,7 @@ def test_bits_of_a_dithered_file_are_the_training_time_rate(codec, mnist, rng):
 
 
 def test_dither_is_the_same_for_ever(codec):
-    assert (codec.dither("dither", 0, 1)[0, :3] * 2**24).tolist() == [2297835, -3862339, -7701187]
+    assert (dither("dither", 0, (1, codec.latent_dims))[0, :3] * 2**24).tolist() == [2297835, -3862339, -7701187]
 
 
 @pytest.mark.parametrize("options, message", [
@@ -250,7 +251,7 @@ def test_golden_streams_decode_to_the_same_integers_for_ever(quantizer, golden):
     codec, expected = golden
     stream = container.unpack((GOLDEN / f"{quantizer}.tnyc").read_bytes(), fingerprint(codec))
     assert (stream.quantizer, stream.n) == (quantizer, 40)
-    u = codec.dither(quantizer, stream.seed, stream.n)
+    u = dither(quantizer, stream.seed, (stream.n, codec.latent_dims))
     [(_, chunk)] = stream.chunks
     integers = codec.range_coder().decode(chunk, stream.n, -u)
     np.testing.assert_array_equal(integers, expected[f"integers_{quantizer}"])

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tinycodec.files.stream import dither
 from tinycodec.search import refine_integers
 
 LMBDA = 2000
@@ -34,7 +35,7 @@ def test_no_image_gets_worse_and_more_sweeps_are_better(codec, digits, rounded, 
 
 
 def test_no_dithered_image_gets_worse(codec, digits):
-    u = codec.dither("dither", 1, len(digits))
+    u = dither("dither", 1, (len(digits), codec.latent_dims))
     k = codec.quantise(codec.analysis(digits), u)
     before, after = loss(codec, digits, k, u), loss(codec, digits, refine_integers(codec, digits, k, u, LMBDA, 1), u)
     assert (after < before + 1e-3).all() and after.mean() < before.mean() - 1

@@ -1,11 +1,10 @@
 """What users call: images -> latents -> integers -> bytes, and back.
 
-Quantisation is one idea with one parameter, an offset o per latent: k = round(y − o) is coded,
-under the prior shifted alike, N(μ − o, σ²), and ŷ = k + o is what g_s sees. Rounding has o = μ: the
-most probable latent is then a value that ŷ can take. Dither has o = μ + u, with pseudo-random
-u ~ U(−½, ½) that the decoder makes again. The rounding error of y − μ − u is uniform whatever y is,
-for u is, so ŷ − y is as in training: universal quantisation (Ziv 1985; Agustsson & Theis 2020).
-Below, u = 0 is rounding. Latents here are (n, latent_dims), one image per row.
+Quantisation is one idea with one parameter, an offset u per latent: k = round(y − μ − u) is coded,
+under N(−u, σ²), and ŷ = k + μ + u is what g_s sees. Rounding has u = 0: the most probable latent,
+μ, is then a value that ŷ can take. Dither has pseudo-random u ~ U(−½, ½) that the decoder makes
+again. The rounding error ŷ − y is then uniform whatever y is, as in training, since u is: universal
+quantisation (Ziv 1985; Agustsson & Theis 2020). Latents are (n, latent_dims), an image per row.
 """
 import numpy as np
 
@@ -36,7 +35,7 @@ class Codec(Model):
         return int(np.ceil(min(16 + 16 * self.sigma.max(), 2**20)))
 
     def range_coder(self):
-        """`constriction`'s, for integers k, whose mean is μ − o = −u."""
+        """`constriction`'s, for integers k, whose mean is −u."""
         from .machine.rangecoder import GaussianRangeCoder
         return GaussianRangeCoder(self.sigma, self.limit)
 
@@ -49,12 +48,8 @@ class Codec(Model):
     def synthesis(self, y_hat):
         """Latents (n, latent_dims) -> uint8 (n, 28, 28)."""
         from .machine import in_batches, pixels
-        y_hat = np.asarray(y_hat)
-        if y_hat.shape[1:] != (self.latent_dims,) or not np.isfinite(y_hat).all():
-            raise ValueError(f"expected finite latents of shape (n, {self.latent_dims}), "
-                             f"got {y_hat.dtype} {y_hat.shape}")
         return in_batches(lambda y: pixels.as_images(self.g_s.forward(y.T)[0]),
-                          y_hat.astype(np.float32))
+                          pixels.check_latents(y_hat, self.latent_dims))
 
     def quantise(self, y, u=0):
         """Latents -> integers to be coded, int32."""
@@ -64,13 +59,6 @@ class Codec(Model):
     def dequantise(self, k, u=0):
         """Integers -> ŷ, what the decoder sees of the latents, float32."""
         return k.astype(np.float32) + (self.prior.params["mu"] + u)
-
-    def dither(self, quantizer, seed, n):
-        """-> u, float32 (n, latent_dims): 0, or multiples of 2⁻²⁴, the same on every machine."""
-        if quantizer == "round":
-            return np.zeros((n, self.latent_dims), np.float32)
-        raw = np.random.PCG64(seed).random_raw(n * self.latent_dims).reshape(n, self.latent_dims)
-        return ((raw >> 40) / 2**24 - 0.5).astype(np.float32)
 
     def bits(self, y_hat):
         """-> float (n, latent_dims): ideal code length −log₂ p of each of the latents ŷ."""
@@ -101,15 +89,13 @@ class Codec(Model):
 
     def compress(self, images, quantizer="round", seed=0, lmbda=None, refine=0):
         """The same for all in one: uint8 (n, 28, 28) -> bytes, with header and checksums.
-        `quantizer` is "round" or "dither", `seed` the dither's, lmbda and refine as in `integers`.
-        """
+        `quantizer` is "round" or "dither" (by `seed`); lmbda and refine are as in `integers`."""
         from .files import stream
         return stream.write(self, images, quantizer, seed, lmbda, refine)
 
     def decompress(self, data, max_images=MAX_IMAGES):
         """Bytes from `compress` -> uint8 (n, 28, 28). Raises ValueError for another model's bytes,
-        for damaged ones (it names the images in damaged chunks), and for more than `max_images`:
-        a few bytes may stand for any number of images that cost no bits."""
+        for damaged ones (it names the images in damaged chunks), and for more than `max_images`."""
         from .files import stream
         return stream.read(self, data, max_images)[0]
 

@@ -13,7 +13,6 @@ Any number in the last interval names the message; here one byte does, 0x90 = 14
 same bytes, wherever math.erf rounds as the library's erf does (machine/rangecoder.py).
 """
 import math
-from bisect import bisect_left
 
 
 def cumulative(k, mean, std, limit):
@@ -80,15 +79,13 @@ def shortest_in_interval(low, width, bits):
     >>> shortest_in_interval(3 * 2**64 // 10, 2**64 // 10, 64).hex()
     '4d'
 
-    If m bytes suffice, so do m + 1, so bisection finds the fewest. How many bits is that, if the
-    width is 2⁻ᴵ? Let M be the least with 256⁻ᴹ ≤ 2⁻ᴵ, and 8M = I + f. M bytes always suffice; M − j
-    do if a multiple of 256^(j − M) is in the interval, with probability width/spacing = 2^(f − 8j).
-    Each j saves 8 bits, so the mean is I + f − 8 Σⱼ 2^(f − 8j). Over f uniform in [0, 8), as for
-    large I, that is I + 4 − 1/ln 2: strings take 2.56 bits more than their information.
+    How many bits is that, for a width of 2⁻ᴵ? 8m = I + f always suffice, with f in [0, 8). j bytes
+    fewer do if a multiple of 256^(j − m) is inside, with probability width/spacing = 2^(f − 8j);
+    each j saves 8 bits. For large I, f is uniform: the mean of I + f − 8 Σⱼ 2^(f − 8j) is then
+    I + 4 − 1/ln 2, so strings take 2.56 bits more than their information.
     """
-    def first_multiple(m):                 # of 256⁻ᵐ, from low on: ⌈low/2^(bits − 8m)⌉
-        return -(-low >> (bits - 8 * m))
-
-    m = bisect_left(range(bits // 8 + 1), True,
-                    key=lambda m: (first_multiple(m) << (bits - 8 * m)) < low + width)
-    return first_multiple(m).to_bytes(m, "big")
+    for m in range(bits // 8 + 1):
+        shift = bits - 8 * m
+        first = -(-low >> shift)           # ⌈low/2^shift⌉: the first multiple of 256⁻ᵐ from low on
+        if first << shift < low + width:
+            return first.to_bytes(m, "big")

@@ -12,18 +12,13 @@ are about 1.
 import numpy as np
 
 
-def central_difference(f, h):
-    """f'(0) ≈ (f(h) − f(−h)) / 2h, summed over the entries of f."""
-    return np.sum(f(h) - f(-h)) / (2 * h)
-
-
 def directions(shape):
     """Components ±(1 to 2): none is small, so no error hides behind it."""
     u = np.random.default_rng(0).uniform(-1, 1, shape)
     return u + np.sign(u)
 
 
-def relative_errors(layer, x):
+def relative_errors(layer, x, h=1e-5):
     """-> {name: the errors of all entries of x, or of a parameter}. All arrays must be float64.
 
     >>> from tinycodec.layers import LeakyReLU
@@ -40,15 +35,13 @@ def relative_errors(layer, x):
         numeric = np.empty_like(v)
         for i in np.ndindex(v.shape):
             at = v[i]
-
-            def f(step):
-                v[i] = at + step
-                return g * layer.forward(x)[0]
-
-            numeric[i] = central_difference(f, 1e-5)
+            v[i] = at + h
+            above = g * layer.forward(x)[0]
+            v[i] = at - h
+            numeric[i] = np.sum(above - g * layer.forward(x)[0]) / (2 * h)
             v[i] = at
         scale = np.maximum(np.abs(claimed), np.abs(numeric))
-        errors[name] = np.abs(claimed - numeric) / np.maximum(scale, 1e-9)
+        errors[name] = np.abs(claimed - numeric) / np.maximum(scale, 1e-9)     # 0 and 0 agree
     return errors
 
 
@@ -59,9 +52,6 @@ def check_gradients(layer, x, tolerance=1e-6, large=300):
     raises AssertionError that names the worst entry. This is `relative_errors` without its false
     alarms (by rounding, kinks at x or beside it, strong curvature). Arrays of more than `large`
     entries are moved all at once, along `directions`, then by halves where that disagrees.
-
-    >>> from tinycodec.layers import LeakyReLU
-    >>> error = check_gradients(LeakyReLU(), np.array([-1.0, 0.0, 3e-6, 2.0]))
     """
     from .machine.gradcheck import check
     return check(layer, x, tolerance, large)

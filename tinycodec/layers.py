@@ -17,8 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 def weights_and_biases(rng, shape, d_out, dtype):
     """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), b is 0."""
-    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])      # ConvTranspose2D: swapped
-    most = math.sqrt(6 / (fan_in + fan_out))
+    most = math.sqrt(6 / (math.prod(shape[1:]) + math.prod(shape[:-1])))
     return {"w": rng.uniform(-most, most, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 
 
@@ -61,11 +60,7 @@ class LeakyReLU:
 #         └───┘                c 0           C F
 
 def same_padding(size, kernel, stride):
-    """TensorFlow's "same" padding of an axis -> (outputs, zeros before, zeros after).
-
-    >>> same_padding(28, 5, 2)                         # of 3 zeros, the odd one goes last
-    (14, 1, 2)
-    """
+    """TensorFlow's "same" padding -> (outputs, zeros before, zeros after, where the odd one is)."""
     outputs = math.ceil(size / stride)
     zeros = max((outputs - 1) * stride + kernel - size, 0)
     return outputs, zeros // 2, zeros - zeros // 2
@@ -93,9 +88,9 @@ def im2col(x, kernel, stride):
     rows = np.empty((len(padded), kernel, channels, w_out, n), x.dtype)
     for j in range(kernel):
         rows[:, j] = padded[:, :, j:j + stride * w_out:stride]
-    cols = sliding_window_view(rows, kernel, axis=0)[::stride]             # [p, j, c, q, n, i]
-    cols = cols.transpose(0, 5, 1, 2, 3, 4)                                # [p, i, j, c, q, n]
-    return cols.reshape(len(cols), kernel * kernel * channels, -1)         # still views of rows
+    cols = sliding_window_view(rows, kernel, axis=0)[::stride]     # [p, j, c, q, n, i]
+    cols = np.moveaxis(cols, -1, 1)                                # [p, i, j, c, q, n]
+    return cols.reshape(len(cols), kernel * kernel * channels, -1)         # still a view
 
 
 def col2im(cols, shape, dtype, kernel, stride):
@@ -115,7 +110,7 @@ def col2im(cols, shape, dtype, kernel, stride):
         rows[stride * p:stride * p + kernel] += matrix.reshape(kernel, kernel, channels, w_out, n)
     x = np.zeros((height, channels, left + width + right, n), dtype)
     for j in range(kernel):
-        x[:, :, j:j + stride * w_out:stride] += rows[top:top + height, j]
+        x[:, :, j:j + stride * w_out:stride] += rows[top:top + height, j]      # without padding
     return x[:, :, left:left + width]
 
 
@@ -125,10 +120,7 @@ def check_channels(x, channels):
 
 
 class Conv2D:
-    """y = w @ im2col(x) + b: (H, C_in, W, N) -> (⌈H/stride⌉, C_out, ⌈W/stride⌉, N).
-
-    With input_gradient=False, backward gives None for dx: nobody needs the gradient of the data.
-    """
+    """y = w @ im2col(x) + b: (H, C_in, W, N) -> (⌈H/stride⌉, C_out, ⌈W/stride⌉, N)."""
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32, input_gradient=True):
         self.params = weights_and_biases(rng, (c_out, kernel, kernel, c_in), c_out, dtype)
@@ -148,7 +140,7 @@ class Conv2D:
         w, (cols, x_shape) = self.params["w"], cache
         dy = dy.reshape(len(dy), len(w), -1)
         dw = (dy @ cols.transpose(0, 2, 1)).sum(axis=0)
-        dx = None
+        dx = None                                          # nobody needs the gradient of the data
         if self.input_gradient:
             dcols = (w.reshape(len(w), -1).T @ row for row in dy)
             dx = col2im(dcols, x_shape, dy.dtype, self.kernel, self.stride)

@@ -2,8 +2,8 @@
 
            g_a            + u             g_s
       x ────────▶ y ─────────────▶ ỹ ────────▶ x̂        training: u is uniform noise in ±½
-    image      latents             │        decoded     coding: the value μ + integer nearest to y
-                                   ▼                    takes the place of ỹ, in about `rate` bits
+    image      latents             │        decoded     coding: in place of ỹ, y rounded to
+                                   ▼                    μ + an integer, in about `rate` bits
                         rate = −Σ log₂ p(ỹ)             (p: the prior, learnt, too; μ: its mean)
 
     loss = rate [bits per image] + lmbda · distortion [mean |x − x̂|, of pixels in 0 … 1]
@@ -27,8 +27,7 @@ class Model:
         rng = np.random.default_rng(seed)
         self.latent_dims = int(latent_dims)
         self.g_a = Sequential(              # 5×5, stride 2; images (H, C, W, n): (28, 1, 28, n)
-            Conv2D(1, 20, 5, 2, rng, input_gradient=False),
-            LeakyReLU(),                                           # (14, 20, 14, n)
+            Conv2D(1, 20, 5, 2, rng, input_gradient=False), LeakyReLU(),   # (14, 20, 14, n)
             Conv2D(20, 50, 5, 2, rng), LeakyReLU(),                # (7, 50, 7, n)
             Reshape(7 * 50 * 7), Dense(2450, 500, rng), LeakyReLU(),       # (500, n)
             Dense(500, self.latent_dims, rng))                     # (latent_dims, n)
@@ -46,12 +45,10 @@ class Model:
 
 
 def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0):
-    """-> (loss, rate, distortion), and the loss's gradient in each of `model.params`, by name.
-
-    loss = rate_weight · rate + lmbda · distortion, a mean over n images: x are their pixels,
-    (28, 1, 28, n), and noise is uniform in ±½, (latent_dims, n). A large lmbda buys quality with
-    bits. For rate_weight see training.schedule. The distortion is the mean of |e| ("mae") or e²
-    ("mse"), where e is from `pixel_errors`.
+    """-> (loss, rate, distortion), means over n images, and the loss's gradient in each of
+    `model.params`, by name. x are pixels, (28, 1, 28, n); noise is uniform in ±½, (latent_dims, n).
+    The distortion is the mean of |e| ("mae") or e² ("mse"), where e is from `pixel_errors`. For
+    rate_weight see training.schedule.
     """
     n = x.shape[-1]
     y, cache_a = model.g_a.forward(x)
@@ -70,8 +67,8 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     dx_hat *= lmbda / x.size
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
-    # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back.
-    # As ỹ = y + u, it is the gradient of y, too.
+    # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back;
+    # as ỹ = y + u, it is the gradient of y, too.
     _, grads_a = model.g_a.backward(dy_s + dy_p, cache_a)
     return (loss, rate, d), named(g_a=grads_a, g_s=grads_s, prior=grads_p)
 

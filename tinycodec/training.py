@@ -1,7 +1,4 @@
-"""Training: minimise rate + lmbda · distortion (model.py), in bits an image, with Adam.
-
-Threads, progress and checkpoints are in tinycodec.machine.session; `train` says where they come in.
-"""
+"""Training: minimise rate + lmbda · distortion (model.py), in bits an image, with Adam."""
 import numpy as np
 
 # Factors on the learning rate. Adam moves an entry by about one learning rate per step, too little
@@ -13,9 +10,8 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     """Step t = 1, 2, … of Adam (Kingma & Ba 2015, algorithm 1), in place: p is a parameter, g the
     loss's gradient in p, m and v are arrays like p, at first 0.
 
-    After a long calm m and v are near 0. A large g makes them (1 − β₁) g and (1 − β₂) g², a jump of
-    (1 − β₁)/√(1 − β₂) learning rates: 3.2 with the usual β₂ of 0.999, 1 with 0.99. At lmbda 100
-    jumps of 3.2 made constant latents vary again: the loss was 17.4, and is 12.6 with 0.99.
+    Where m and v are near 0, a large g moves p by (1 − β₁)/√(1 − β₂) learning rates. That is 1, but
+    3.2 with the usual β₂ of 0.999, which made constant latents vary (lmbda 100: loss 17.4, not 12.6).
     """
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
@@ -55,7 +51,7 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     `seed` decides the order of the images and the noise. `threads` (default: one per core) changes
     only how sums are rounded. `checkpoint` is a file written at the start and after every epoch. If
     it exists, training goes on from there, and ends exactly as in one go, given the same arguments
-    and a codec as it was at the start. It is the caller's to delete in the end.
+    and a codec as it was at the start.
 
     Returns the history, arrays with one entry per step: "loss" (without the warm-up's weight),
     "rate" in bits, "distortion". Raises FloatingPointError at the first loss that is not finite,

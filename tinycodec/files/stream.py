@@ -24,6 +24,7 @@ checksum.) One injury behind the table loses one chunk: where bytes were lost or
 are where they should be, if one counts from the end of the file. A reader refuses other versions and
 quantizers, and bytes behind the last chunk.
 """
+import math
 import struct
 import zlib
 from typing import NamedTuple
@@ -60,15 +61,23 @@ def write(codec, images, quantizer, seed, lmbda, refine):
     if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**32):
         raise ValueError(f"expected a seed, an integer from 0 to 2**32 - 1, got {seed!r}")
     images = check_images(images)
-    u = codec.dither(quantizer, seed, len(images))
+    u = dither(quantizer, seed, (len(images), codec.latent_dims))
     k, coder = codec.integers(images, u, lmbda, refine), codec.range_coder()
     chunks = [coder.encode(k[part], -u[part]) for part in chunk_slices(len(k))]
     return pack(quantizer, seed, len(k), fingerprint(codec), chunks)
 
 
+def dither(quantizer, seed, shape):
+    """-> u, float32: 0, or multiples of 2⁻²⁴, the same on every machine."""
+    if quantizer == "round":
+        return np.zeros(shape, np.float32)
+    raw = np.random.PCG64(seed).random_raw(math.prod(shape)).reshape(shape)
+    return ((raw >> 40) / 2**24 - 0.5).astype(np.float32)
+
+
 def latents(codec, stream):
     """-> ŷ of a Stream's images, float32 (n, latent_dims); of lost ones, the mode."""
-    coder, u = codec.range_coder(), codec.dither(stream.quantizer, stream.seed, stream.n)
+    coder, u = codec.range_coder(), dither(stream.quantizer, stream.seed, (stream.n, codec.latent_dims))
     k = np.zeros(u.shape, np.int32)
     for part, chunk in stream.chunks:
         if chunk is not None:

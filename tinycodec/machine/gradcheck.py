@@ -3,7 +3,7 @@ import copy
 
 import numpy as np
 
-from ..gradcheck import central_difference, directions
+from ..gradcheck import directions
 
 
 def rounding(pairs):
@@ -13,7 +13,7 @@ def rounding(pairs):
 
 def compare(f, claimed, noise, limit, h=1e-5, most=np.inf):
     """Ends alarms of √x, log x and kinks beside x: looks again, at a step just above the noise."""
-    numeric = central_difference(f, h)
+    numeric = np.sum(f(h) - f(-h)) / (2 * h)
     off, allowed = abs(claimed - numeric), min(noise / h, most)
     error = off / (max(abs(claimed), abs(numeric)) + allowed / limit) if off else 0.0
     if h == 1e-5 and not error <= limit:

@@ -10,6 +10,14 @@ def check_images(images):
     return images
 
 
+def check_latents(y_hat, latent_dims):
+    """-> float32 (n, latent_dims), or ValueError."""
+    y_hat = np.asarray(y_hat)
+    if y_hat.shape[1:] != (latent_dims,) or not np.isfinite(y_hat).all():
+        raise ValueError(f"expected finite latents of shape (n, {latent_dims}), got {y_hat.dtype} {y_hat.shape}")
+    return y_hat.astype(np.float32)
+
+
 def as_pixels(images):
     """uint8 (n, 28, 28) -> float32 (28, 1, 28, n) in [0, 1]."""
     return np.divide(images.transpose(1, 2, 0)[:, None], 255, dtype=np.float32, order="C")
