@@ -10,7 +10,7 @@ from tinycodec.layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape,
 from tinycodec.machine import workers
 from tinycodec.machine.pixels import as_pixels
 from tinycodec.machine.session import Adam, in_shards
-from tinycodec.model import Model, loss_and_gradients, pixel_errors
+from tinycodec.model import loss_and_gradients, named, pixel_errors
 
 
 class SmallCodec:
@@ -28,10 +28,7 @@ class LossLayer:
 
     def __init__(self, codec, *arguments):
         self.codec, self.arguments = codec, arguments
-
-    @property
-    def params(self):
-        return Model.params.fget(self.codec)
+        self.params = named(g_a=codec.g_a.params, g_s=codec.g_s.params, prior=codec.prior.params)
 
     def forward(self, x):
         (loss, _, _), grads = loss_and_gradients(self.codec, *self.arguments)

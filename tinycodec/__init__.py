@@ -4,9 +4,7 @@
     image ◀──g_s── latents ◀───────── integers ◀──range coder── bytes
 
 Latents are the few numbers that a network makes of an image. To read: model.py, layers.py,
-entropy.py, training.py, coding.py, codec.py, gradcheck.py, in this order. The folders hold the
-tools around the method.
-"""
+entropy.py, training.py, coding.py, codec.py, gradcheck.py, in this order. Folders are the tool."""
 from .codec import Codec
 from .files.images import read_images, write_images
 from .gradcheck import check_gradients

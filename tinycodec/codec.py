@@ -4,8 +4,7 @@ Quantisation is one idea with one parameter, an offset u per latent: k = round(y
 under N(−u, σ²), and ŷ = k + μ + u is what g_s sees. Rounding has u = 0: the most probable latent,
 μ, is then a value that ŷ can take. Dither has pseudo-random u ~ U(−½, ½) that the decoder makes
 again. The rounding error ŷ − y is then uniform whatever y is, as in training, since u is: universal
-quantisation (Ziv 1985; Agustsson & Theis 2020). Latents are (n, latent_dims), an image per row.
-"""
+quantisation (Ziv 1985; Agustsson & Theis 2020). Latents are (n, latent_dims), an image per row."""
 import numpy as np
 
 from .model import Model
@@ -24,9 +23,8 @@ class Codec(Model):
         """Fix σ, float64 (latent_dims,), for the range coder; to be called after changing log σ.
 
         One different bit derails a range decoder, and exp may differ in its last bit on another
-        machine. So σ is saved with the model. The decoder needs no other number that may differ:
-        u and constriction's erf are the same everywhere, and μ is subtracted before coding. A σ
-        that a network predicts is not safe (Ballé, Johnston & Minnen 2019)."""
+        machine. So σ is saved with the model. Nothing else in the decoder may differ: u and
+        constriction's erf are the same everywhere, and μ is subtracted before coding."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property
@@ -78,8 +76,7 @@ class Codec(Model):
         return refine_integers(self, images, k, u, lmbda, refine)
 
     def compress_each(self, images, lmbda=None, refine=0):
-        """uint8 (n, 28, 28) -> n byte strings, each image on its own and as short as possible: its
-        integers and nothing else, no header, no checksum."""
+        """uint8 (n, 28, 28) -> n byte strings, each as short as possible: one image's integers."""
         return self.range_coder().encode_each(self.integers(images, 0, lmbda, refine), mean=0)
 
     def decompress_each(self, strings):

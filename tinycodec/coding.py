@@ -10,8 +10,7 @@ that has the symbol's probability. With p = ½, ¼, ¼ for a, b, c, the message 
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
 −log₂ of the width is the information. The codec leaves the work to a library, `constriction`: the
-same bytes, wherever math.erf rounds as the library's erf does (machine/rangecoder.py).
-"""
+same bytes, wherever math.erf rounds as the library's erf does (machine/rangecoder.py)."""
 import math
 
 
@@ -19,9 +18,7 @@ def cumulative(k, mean, std, limit):
     """F(k): how many of 2²⁴ equal shares of [0, 1) belong to integers below k.
 
     Each of the 2·limit + 1 integers in ±limit has one share, so that none is impossible, and Φ
-    divides the others. All decoders need these very numbers: another formula for Φ may round to
-    others.
-    """
+    divides the rest. All decoders need these very numbers; other formulas for Φ round otherwise."""
     if k <= -limit:
         return 0
     if k > limit:
@@ -34,8 +31,7 @@ def encode(integers, means, stds, limit):
     """Integers in ±limit, each under N(mean, std²) -> the shortest bytes that name them.
 
     The interval is [low, low + width), in units of 2^−bits. When width gets small, all three gain
-    32 bits. Python's integers are unbounded, so carries need no care.
-    """
+    32 bits. Python's integers are unbounded, so carries need no care."""
     low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1), in 64 bits
     for k, mean, std in zip(integers, means, stds):
         s = width >> 24                                    # one share
@@ -50,8 +46,7 @@ def decode(data, means, stds, limit):
     """Bytes, as if zeros without end followed them -> as many integers as there are means.
 
     `point` is how far the number that the bytes name lies above low. Raises ValueError if no
-    encoder can have written them. Other wrong bytes decode to wrong integers.
-    """
+    encoder can have written them. Other wrong bytes decode to wrong integers."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 
@@ -82,8 +77,7 @@ def shortest_in_interval(low, width, bits):
     How many bits is that, for a width of 2⁻ᴵ? 8m = I + f always suffice, with f in [0, 8). j bytes
     fewer do if a multiple of 256^(j − m) is inside, with probability width/spacing = 2^(f − 8j);
     each j saves 8 bits. For large I, f is uniform: the mean of I + f − 8 Σⱼ 2^(f − 8j) is then
-    I + 4 − 1/ln 2, so strings take 2.56 bits more than their information.
-    """
+    I + 4 − 1/ln 2, so strings take 2.56 bits more than their information."""
     for m in range(bits // 8 + 1):
         shift = bits - 8 * m
         first = -(-low >> shift)           # ⌈low/2^shift⌉: the first multiple of 256⁻ᵐ from low on

@@ -8,9 +8,7 @@ Rounding has gradient 0 almost everywhere. So training adds noise as wide as a r
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). The density of ỹ is the
 convolution of both: as u has density 1, and if y is N(μ, σ²), it is ∫ N(y) dy over |y − ỹ| < ½, the
 Gaussian's mass within ½ of ỹ. At μ + integer, as in coding, this mass is also the probability of
-that value: exactly these y are rounded to it. In training ỹ lies between such values, too: the rate
-is an estimate of the file's size.
-"""
+that value: exactly these y are rounded to it."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
@@ -18,9 +16,9 @@ from scipy.special import erfcx, log_ndtr, ndtr
 def probability(y_tilde, mu, sigma):
     """p(ỹ) = Φ((ỹ − μ + ½)/σ) − Φ((ỹ − μ − ½)/σ), where Φ (SciPy's ndtr) is the cdf of N(0, 1).
 
-    This is right near the centre, but not at 9, if μ = 0 and σ = 1: Φ(9.5) − Φ(8.5) is 1 − 1 in
+    This is right near the centre, but not at 9 (if μ = 0, σ = 1): Φ(9.5) − Φ(8.5) is 1 − 1 in
     float64, hence infinitely many bits and no gradient. The truth is 56.55 bits, and latents do lie
-    that far out when a training begins. So the codec uses NoisyGaussian.
+    that far out when a training begins.
 
     >>> p = probability(np.array([0, 1, 9]), mu=0, sigma=1)
     >>> p.round(3).tolist(), (-np.log2(p[:2])).round(2).tolist()
@@ -39,8 +37,7 @@ class NoisyGaussian:
         ──┬───────┬────────┬──▶      b = (½ − z)/σ          (drawn for z > ½)
           a       b        0         p = Φ(b) − Φ(a)
 
-        log p = log Φ(b) + log r,    r = p/Φ(b) = 1 − exp(log Φ(a) − log Φ(b)).
-    """
+        log p = log Φ(b) + log r,    r = p/Φ(b) = 1 − exp(log Φ(a) − log Φ(b))."""
 
     def __init__(self, d, dtype=np.float32):
         self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}

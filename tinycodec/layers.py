@@ -3,12 +3,9 @@
     y, cache = layer.forward(x)
     dx, grads = layer.backward(dy, cache)    # dy = ∂L/∂y; grads has the keys of layer.params
 
-A layer keeps nothing of a batch, so several threads may use it at the same time.
-
-The batch is the last axis. Vectors are (D, N), one example per column, so that a dense layer is
-y = w x + b. Images are (H, C, W, N): each patch of successive image rows is then one block of
-memory, see `im2col`.
-"""
+A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
+(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N):
+successive image rows are then one block of memory, see `im2col`."""
 import math
 
 import numpy as np
@@ -78,19 +75,17 @@ def im2col(x, kernel, stride):
 
     `padded` is x with zeros around it; the axis n stays last. First j is unfolded, by a copy:
     rows[r, j, c, q] = padded[r, c, stride*q + j]. Unfolding i needs no copy: the matrix of output
-    row p is rows[stride*p : stride*p + kernel], one block of memory, which overlaps its neighbours.
+    row p is rows[stride*p : stride*p + kernel], one block of memory.
     """
     height, channels, width, n = x.shape
     _, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
-    padded = np.zeros((top + height + bottom, channels, left + width + right, n), x.dtype)
-    padded[top:top + height, :, left:left + width] = x
+    padded = np.pad(x, ((top, bottom), (0, 0), (left, right), (0, 0)))
     rows = np.empty((len(padded), kernel, channels, w_out, n), x.dtype)
     for j in range(kernel):
         rows[:, j] = padded[:, :, j:j + stride * w_out:stride]
-    cols = sliding_window_view(rows, kernel, axis=0)[::stride]     # [p, j, c, q, n, i]
-    cols = np.moveaxis(cols, -1, 1)                                # [p, i, j, c, q, n]
-    return cols.reshape(len(cols), kernel * kernel * channels, -1)         # still a view
+    windows = sliding_window_view(rows, kernel, axis=0)[::stride]          # [p, j, c, q, n, i]
+    return np.moveaxis(windows, -1, 1).reshape(len(windows), kernel * kernel * channels, -1)
 
 
 def col2im(cols, shape, dtype, kernel, stride):
@@ -99,8 +94,7 @@ def col2im(cols, shape, dtype, kernel, stride):
     In the same five loops:  padded[stride*p + i, c, stride*q + j] += cols[p, i, j, c, q]
     Then the padding is cut off, to `shape`. Backpropagation through im2col is this sum: each pixel
     gets the gradients of all its copies. `cols` may be a generator: then only one matrix exists at
-    a time, and stays in the processor's cache.
-    """
+    a time, and stays in the processor's cache."""
     height, channels, width, n = shape
     _, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
@@ -130,8 +124,7 @@ class Conv2D:
         w, b = self.params["w"], self.params["b"]
         check_channels(x, w.shape[3])
         cols = im2col(x, self.kernel, self.stride)
-        y = w.reshape(len(w), -1) @ cols
-        y += b[:, None]
+        y = w.reshape(len(w), -1) @ cols + b[:, None]
         w_out = math.ceil(x.shape[2] / self.stride)
         return y.reshape(len(y), len(w), w_out, x.shape[3]), (cols, x.shape)
 
@@ -154,8 +147,7 @@ class ConvTranspose2D:
         ⟨z, col2im(wᵀ @ x)⟩ = ⟨im2col(z), wᵀ @ x⟩ = ⟨w @ im2col(z), x⟩    for all x and z.
     Let z be dy = ∂L/∂y, held fixed. The left side, ⟨dy, y⟩, then changes with y as the loss does,
     so its derivatives in x and w are dx and dw. On the right one reads dx = w @ im2col(dy) and
-    dw = x @ im2col(dy)ᵀ.
-    """
+    dw = x @ im2col(dy)ᵀ."""
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32):
         self.params = weights_and_biases(rng, (c_in, kernel, kernel, c_out), c_out, dtype)

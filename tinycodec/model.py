@@ -15,11 +15,8 @@ from .layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequenti
 
 
 class Model:
-    """The analysis transform g_a, the synthesis transform g_s, and the prior, untrained.
-
-    The method is that of Ballé, Laparra & Simoncelli 2017, "End-to-end optimized image
-    compression"; the layers are those of TensorFlow Compression's MNIST notebook.
-    """
+    """Transforms and prior, untrained, of Ballé, Laparra & Simoncelli 2017, "End-to-end optimized
+    image compression", with the layers of TensorFlow Compression's MNIST notebook."""
 
     def __init__(self, latent_dims=50, seed=0):
         if not (isinstance(latent_dims, (int, np.integer)) and 1 <= latent_dims <= 10_000):
@@ -37,11 +34,8 @@ class Model:
             ConvTranspose2D(50, 20, 5, 2, rng), LeakyReLU(),
             ConvTranspose2D(20, 1, 5, 2, rng), LeakyReLU())        # (28, 1, 28, n), not clipped
         self.prior = NoisyGaussian(self.latent_dims)
-
-    @property
-    def params(self):
-        """All parameters by name, as "g_a.0.w"; arrays to be changed in place."""
-        return named(g_a=self.g_a.params, g_s=self.g_s.params, prior=self.prior.params)
+        # All parameters by name, as "g_a.0.w": the layers' own arrays, to be changed in place.
+        self.params = named(g_a=self.g_a.params, g_s=self.g_s.params, prior=self.prior.params)
 
 
 def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0):

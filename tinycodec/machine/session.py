@@ -8,12 +8,13 @@ import numpy as np
 from ..files.checkpoint import Checkpoint
 from ..model import loss_and_gradients
 from . import default_threads, workers
-from .pixels import as_pixels
+from .pixels import as_pixels, check_images
 
 
 @contextmanager
 def session(codec, images, rng, speed, settings, threads, progress, checkpoint):
     """-> Session. `settings` are the arguments of `train` that decide its course, `speed` is Adam's."""
+    images = check_images(images)
     check_options(images, threads, **settings)
     run = Session(codec, images, rng, Adam(codec.params, speed), settings, progress, checkpoint)
     try:
@@ -27,7 +28,7 @@ class Session:
     """What each step of a training needs: `loss_and_gradients` and `adam_step` on threads, and `record`."""
 
     def __init__(self, codec, images, rng, adam, settings, progress, checkpoint):
-        self.adam, self.steps_an_epoch = adam, -(-len(images) // settings["batch"])
+        self.images, self.adam, self.steps_an_epoch = images, adam, -(-len(images) // settings["batch"])
         self.steps = settings["epochs"] * self.steps_an_epoch
         self.checkpoint = checkpoint and Checkpoint(checkpoint, codec, images, adam, rng, settings)
         self.history = self.checkpoint.restore(self.steps) if checkpoint else []        # (loss, rate, distortion) of each step
