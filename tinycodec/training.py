@@ -10,12 +10,12 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     """Step t = 1, 2, … of Adam (Kingma & Ba 2015, algorithm 1), in place: p is a parameter, g the
     loss's gradient in p, m and v are arrays like p, at first 0.
 
-    Where m and v are near 0, a large g moves p by (1 − β₁)/√(1 − β₂) learning rates. That is 1. With
-    the usual β₂ of 0.999 it is 3.2: at lmbda 100 constant latents varied again (loss 17.4, not 12.6).
+    Where m and v are near 0, a large g moves p by (1 − β₁)/√(1 − β₂) learning rates: by 1, but with
+    the usual β₂ of 0.999 by 3.2. Then constant latents vary again (lmbda 100: loss 17.4, not 12.6).
     """
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
-    # Bias correction: m was 0 at first, so the weights of the g in it add up to 1 − β₁ᵗ. Likewise v.
+    # Bias correction: m was 0 at first, so the weights of the g in it add up to 1 − β₁ᵗ; v alike.
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
