@@ -82,10 +82,10 @@ def interval(codec, k):
 
 def one_digit_table(codec, image):
     """`one_digit` as text: a row for each latent that costs more than 0.05 bits, then the bytes."""
-    digit = follow(codec, image)
-    rows = [f"{i:6} {digit.y[i]:7.2f} {digit.k[i]:4} {2**-digit.bits[i]:7.3f} {digit.bits[i]:7.2f} {digit.so_far[i]:12.2f}"
-            for i in digit.shown]
-    return "\n".join(["latent       y    k       p    bits  bits so far", *rows,
+    digit, mu = follow(codec, image), codec.prior.params["mu"]
+    rows = [f"{i:6} {digit.y[i]:7.2f} {digit.y[i] - mu[i]:7.2f} {digit.k[i]:4} {2**-digit.bits[i]:7.3f} {digit.bits[i]:7.2f} "
+            f"{digit.so_far[i]:12.2f}" for i in digit.shown]
+    return "\n".join(["latent       y    y-mu    k       p    bits  bits so far", *rows,
                       f"The other {len(digit.y) - len(rows)} latents cost next to nothing. The shortest bytes in the interval:",
                       f"{digit.string.hex(' ')}, {_binary(digit.string)}"])
 
