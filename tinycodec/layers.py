@@ -80,7 +80,8 @@ def im2col(x, kernel, stride):
     height, channels, width, n = x.shape
     _, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
-    padded = np.pad(x, ((top, bottom), (0, 0), (left, right), (0, 0)))
+    padded = np.zeros((top + height + bottom, channels, left + width + right, n), x.dtype)
+    padded[top:top + height, :, left:left + width] = x
     rows = np.empty((len(padded), kernel, channels, w_out, n), x.dtype)
     for j in range(kernel):
         rows[:, j] = padded[:, :, j:j + stride * w_out:stride]
