@@ -1,10 +1,11 @@
 """What users call: images -> latents -> integers -> bytes, and back.
 
-Quantisation is one idea with one parameter, an offset u per latent: k = round(y − μ − u) is coded,
-under N(−u, σ²), and ŷ = k + μ + u is what g_s sees. Rounding has u = 0: the most probable latent,
-μ, is then a value that ŷ can take. Dither has pseudo-random u ~ U(−½, ½) that the decoder makes
-again. The rounding error ŷ − y is then uniform whatever y is, as in training, since u is: universal
-quantisation (Ziv 1985; Agustsson & Theis 2020). Latents are (n, latent_dims), an image per row."""
+Latents, here (n, latent_dims), are quantised with an offset u: integers k = round(y − μ − u) are
+coded, under N(−u, σ²), and g_s sees ŷ = k + μ + u.
+
+Rounding: u = 0. The most probable latent, μ, is then a value that ŷ can take.
+Dither:   u ~ U(−½, ½), pseudo-random: the decoder makes the same. As u is uniform, so is ŷ − y, as
+          in training, whatever y is: universal quantisation (Ziv 1985; Agustsson & Theis 2020)."""
 import numpy as np
 
 from .model import Model
@@ -23,7 +24,7 @@ class Codec(Model):
         """Fix σ, float64 (latent_dims,), for the range coder; to be called after changing log σ.
 
         One different bit derails a range decoder, and exp may differ in its last bit on another
-        machine. So σ is saved with the model. Nothing else in the decoder may differ: u and
+        machine. So σ is saved with the model. Nothing else in range decoding can differ: u and
         constriction's erf are the same everywhere, and μ is subtracted before coding."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
@@ -85,7 +86,7 @@ class Codec(Model):
         return self.synthesis(self.dequantise(self.range_coder().decode_each(strings, mean=0)))
 
     def compress(self, images, quantizer="round", seed=0, lmbda=None, refine=0):
-        """The same for all in one: uint8 (n, 28, 28) -> bytes, with header and checksums.
+        """All in one stream: uint8 (n, 28, 28) -> bytes, with header and checksums.
         `quantizer` is "round" or "dither" (by `seed`); lmbda and refine are as in `integers`."""
         from .files import stream
         return stream.write(self, images, quantizer, seed, lmbda, refine)

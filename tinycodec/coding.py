@@ -10,7 +10,7 @@ that has the symbol's probability. With p = ½, ¼, ¼ for a, b, c, the message 
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
 −log₂ of the width is the information. The codec leaves the work to a library, `constriction`: the
-same bytes, wherever math.erf rounds as the library's erf does (machine/rangecoder.py)."""
+same bytes, if its erf rounds as math.erf does (machine/rangecoder.py)."""
 import math
 
 
@@ -74,10 +74,10 @@ def shortest_in_interval(low, width, bits):
     >>> shortest_in_interval(3 * 2**64 // 10, 2**64 // 10, 64).hex()
     '4d'
 
-    How many bits is that, for a width of 2⁻ᴵ? 8m = I + f always suffice, with f in [0, 8). j bytes
-    fewer do if a multiple of 256^(j − m) is inside, with probability width/spacing = 2^(f − 8j);
-    each j saves 8 bits. For large I, f is uniform: the mean of I + f − 8 Σⱼ 2^(f − 8j) is then
-    I + 4 − 1/ln 2, so strings take 2.56 bits more than their information."""
+    How many bits is that, for a width of 2⁻ᴵ? M bytes suffice, if 8M = I + f with f in [0, 8).
+    M − j do, which saves 8 bits more for each j ≥ 1, if a multiple of 256^(j − M) is inside: with
+    probability width/spacing = 2^(f − 8j). For large I, f is uniform: I + f − 8 Σⱼ 2^(f − 8j) has
+    the mean I + 4 − 1/ln 2, so strings take 2.56 bits more than their information."""
     for m in range(bits // 8 + 1):
         shift = bits - 8 * m
         first = -(-low >> shift)           # ⌈low/2^shift⌉: the first multiple of 256⁻ᵐ from low on

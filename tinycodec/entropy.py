@@ -5,10 +5,10 @@ the mean is Σ q log₂ 1/p = Σ q log₂ 1/q + Σ q log₂ q/p: their entropy, 
 of a wrong prior p. Training lowers the sum from both sides: g_a changes q, and μ and σ change p.
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
-instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). The density of ỹ is the
-convolution of both: as u has density 1, and if y is N(μ, σ²), it is ∫ N(y) dy over |y − ỹ| < ½, the
-Gaussian's mass within ½ of ỹ. At μ + integer, as in coding, this mass is also the probability of
-that value: exactly these y are rounded to it."""
+instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). If y is N(μ, σ²), the density
+of ỹ is the convolution of N with the density of u, which is 1 in ±½: the Gaussian's mass within ½
+of ỹ, ∫ N(y) dy over |y − ỹ| < ½. At μ + integer, as in coding, this mass is also the probability
+of that value, since exactly these y are rounded to it."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
@@ -61,7 +61,7 @@ class NoisyGaussian:
 
         where h = φ(b)/p and t = φ(a)/φ(b) = e^((b² − a²)/2) = e^(−z/σ²). In the tails φ and p are 0
         in float64, but h is not: φ(b) = e^(−b²/2)/√(2π), and Φ(b) = ½ e^(−b²/2) erfcx(−b/√2), with
-        SciPy's erfcx(x) = e^(x²) (1 − erf x), so h = φ(b)/Φ(b)/r = √(2/π)/erfcx(−b/√2)/r."""
+        SciPy's erfcx(x) = e^(x²) (1 − erf x), so h = φ(b)/(r Φ(b)) = √(2/π)/erfcx(−b/√2)/r."""
         centred, z, sigma, a, b, r = cache
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def directions(shape):
-    """Components ±(1 to 2): none is small, so no error hides behind it."""
+    """Components ±(1 to 2): a small one could hide an error."""
     u = np.random.default_rng(0).uniform(-1, 1, shape)
     return u + np.sign(u)
 
@@ -23,7 +23,7 @@ def relative_errors(layer, x, h=1e-5):
     >>> relative_errors(LeakyReLU(), np.array([-1.0, 3e-6, 2.0]))["x"].round(2).tolist()
     [0.0, 0.28, 0.0]
 
-    The 0.28 is a false alarm: at 3e-6 one of the two differences is taken beyond the kink."""
+    The 0.28 is a false alarm: for 3e-6, one of the two points, x − h, is beyond the kink."""
     y, cache = layer.forward(x)
     g = directions(y.shape)
     dx, grads = layer.backward(g, cache)

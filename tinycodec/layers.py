@@ -4,8 +4,8 @@
     dx, grads = layer.backward(dy, cache)    # dy = ∂L/∂y; grads has the keys of layer.params
 
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
-(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N):
-successive image rows are then one block of memory, see `im2col`."""
+(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N): each
+row is a matrix, C × W·N, and successive rows are one block of memory, see `im2col`."""
 import math
 
 import numpy as np
@@ -57,7 +57,7 @@ class LeakyReLU:
 #         └───┘                c 0           C F
 
 def same_padding(size, kernel, stride):
-    """TensorFlow's "same" padding -> (outputs, zeros before, zeros after, where the odd one is)."""
+    """TensorFlow's "same" padding -> (outputs, zeros before, zeros after: more if odd)."""
     outputs = math.ceil(size / stride)
     zeros = max((outputs - 1) * stride + kernel - size, 0)
     return outputs, zeros // 2, zeros - zeros // 2
@@ -75,7 +75,7 @@ def im2col(x, kernel, stride):
 
     `padded` is x with zeros around it; the axis n stays last. First j is unfolded, by a copy:
     rows[r, j, c, q] = padded[r, c, stride*q + j]. Unfolding i needs no copy: the matrix of output
-    row p is rows[stride*p : stride*p + kernel], one block of memory.
+    row p, rows[stride*p : stride*p + kernel], is one block of memory, of which `windows` has views.
     """
     height, channels, width, n = x.shape
     _, top, bottom = same_padding(height, kernel, stride)
@@ -105,7 +105,7 @@ def col2im(cols, shape, dtype, kernel, stride):
         rows[stride * p:stride * p + kernel] += matrix.reshape(kernel, kernel, channels, w_out, n)
     x = np.zeros((height, channels, left + width + right, n), dtype)
     for j in range(kernel):
-        x[:, :, j:j + stride * w_out:stride] += rows[top:top + height, j]      # without padding
+        x[:, :, j:j + stride * w_out:stride] += rows[top:top + height, j]      # no padding rows
     return x[:, :, left:left + width]
 
 

@@ -2,11 +2,11 @@
 
            g_a            + u             g_s
       x ────────▶ y ─────────────▶ ỹ ────────▶ x̂        training: u is uniform noise in ±½
-    image      latents             │        decoded     coding: in place of ỹ, y rounded to
-                                   ▼                    μ + an integer, in about `rate` bits
-                        rate = −Σ log₂ p(ỹ)             (p: the prior, learnt, too; μ: its mean)
+    image      latents             │        decoded     coding: ỹ is y rounded to μ + an integer,
+                                   ▼                            and takes about `rate` bits
+                        rate = −Σ log₂ p(ỹ)             p: the prior, learnt, too; μ: its mean
 
-    loss = rate [bits per image] + lmbda · distortion [mean |x − x̂|, of pixels in 0 … 1]
+    loss = rate [bits per image] + lmbda · distortion [mean |x − x̂|, of pixels in 0 … 1, clipped]
 """
 import numpy as np
 
@@ -15,8 +15,8 @@ from .layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequenti
 
 
 class Model:
-    """Transforms and prior, untrained, of Ballé, Laparra & Simoncelli 2017, "End-to-end optimized
-    image compression", with the layers of TensorFlow Compression's MNIST notebook."""
+    """Transforms and prior, untrained, after Ballé, Laparra & Simoncelli 2017, "End-to-end
+    optimized image compression"; the layers are TensorFlow Compression's MNIST notebook's."""
 
     def __init__(self, latent_dims=50, seed=0):
         if not (isinstance(latent_dims, (int, np.integer)) and 1 <= latent_dims <= 10_000):
