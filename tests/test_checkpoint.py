@@ -13,18 +13,19 @@ import tinycodec as tc
 from tinycodec.files.checkpoint import Checkpoint
 from tinycodec.mnist import FILES, encode_idx
 
-SETTINGS = {"lmbda": 1000, "seed": 3, "threads": 1, "progress": False}
+BATCH = 16
+SETTINGS = {"lmbda": 1000, "seed": 3, "batch": BATCH, "threads": 1, "progress": False}
 
 
 class Stop(Exception):
     pass
 
 
-def train(images, path, monkeypatch, epochs=4, stop_after=None):
+def train(images, path, monkeypatch, epochs=2, stop_after=None):
     """Train, with an interruption after `stop_after` epochs -> (codec, history)."""
     def save(self, history):
         original(self, history)
-        if stop_after is not None and len(history) == stop_after * -(-len(images) // 128):
+        if stop_after is not None and len(history) == stop_after * -(-len(images) // BATCH):
             raise Stop
 
     original = Checkpoint.save
@@ -43,71 +44,89 @@ def assert_same_params(a, b):
         np.testing.assert_array_equal(p, b.params[name])
 
 
+@pytest.fixture(scope="module")
+def images(mnist):
+    return mnist[0][:20]                                   # two steps an epoch
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(images):
+    """(codec, history) of four epochs without a checkpoint."""
+    codec = tc.Codec(2, SETTINGS["seed"])
+    return codec, tc.train(codec, images, epochs=4, **SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def finished(images, tmp_path_factory):
+    """(codec, history, checkpoint) of two epochs; tests must not change them."""
+    path = tmp_path_factory.mktemp("finished") / "checkpoint"
+    return *train(images, path, pytest.MonkeyPatch()), path
+
+
 @pytest.mark.parametrize("stop_after", [1, 3])
-def test_a_resumed_training_gives_the_bits_of_an_uninterrupted_one(stop_after, mnist, tmp_path, monkeypatch):
-    images = mnist[0][:300]
-    expected = tc.Codec(2, SETTINGS["seed"])
-    expected_history = tc.train(expected, images, epochs=4, **SETTINGS)
-    train(images, tmp_path / "checkpoint", monkeypatch, stop_after=stop_after)
-    codec, history = train(images, tmp_path / "checkpoint", monkeypatch)
+def test_a_resumed_training_gives_the_bits_of_an_uninterrupted_one(stop_after, images, uninterrupted, tmp_path, monkeypatch):
+    train(images, tmp_path / "checkpoint", monkeypatch, epochs=4, stop_after=stop_after)
+    codec, history = train(images, tmp_path / "checkpoint", monkeypatch, epochs=4)
+    expected, expected_history = uninterrupted
     assert_same_params(codec, expected)
     for name, values in expected_history.items():
         np.testing.assert_array_equal(history[name], values)
 
 
-def test_a_checkpoint_of_a_finished_training_is_its_result(mnist, tmp_path, monkeypatch):
-    codec, history = train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
+def test_a_checkpoint_of_a_finished_training_is_its_result(images, finished, monkeypatch):
+    codec, history, path = finished
     monkeypatch.setattr("tinycodec.machine.session.loss_and_gradients", None)
-    again, history_again = train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
+    again, history_again = train(images, path, monkeypatch)
     assert_same_params(codec, again)
     np.testing.assert_array_equal(history["loss"], history_again["loss"])
 
 
-def test_a_checkpoint_is_a_model(mnist, tmp_path, monkeypatch):
-    codec, _ = train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
-    assert_same_params(codec, tc.Codec.load(tmp_path / "checkpoint"))
+def test_a_checkpoint_is_a_model(finished):
+    codec, _, path = finished
+    assert_same_params(codec, tc.Codec.load(path))
 
 
-def test_the_checkpoint_of_another_training_is_refused_and_kept(mnist, tmp_path, monkeypatch):
-    train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
-    before = (tmp_path / "checkpoint").read_bytes()
-    with pytest.raises(ValueError, match=r"not the checkpoint of this training; .* delete it \(its epochs: 4, here: 5\)"):
-        train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch, epochs=5)
-    with pytest.raises(ValueError, match="its images: 100, CRC-32 .*, here: 101, CRC-32 "):
-        train(mnist[0][:101], tmp_path / "checkpoint", monkeypatch)
+def test_the_checkpoint_of_another_training_is_refused_and_kept(mnist, images, finished, monkeypatch):
+    path = finished[-1]
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"not the checkpoint of this training; .* delete it \(its epochs: 2, here: 5\)"):
+        train(images, path, monkeypatch, epochs=5)
+    with pytest.raises(ValueError, match="its images: 20, CRC-32 .*, here: 21, CRC-32 "):
+        train(mnist[0][:21], path, monkeypatch)
     with pytest.raises(ValueError, match="its initial weights: "):
-        tc.train(tc.Codec(2, seed=4), mnist[0][:100], epochs=4, checkpoint=tmp_path / "checkpoint", **SETTINGS)
-    assert (tmp_path / "checkpoint").read_bytes() == before
+        tc.train(tc.Codec(2, seed=4), images, epochs=2, checkpoint=path, **SETTINGS)
+    assert path.read_bytes() == before
 
 
-def test_a_history_that_is_none_is_an_error(mnist, tmp_path, monkeypatch):
-    path, images = tmp_path / "checkpoint", mnist[0][:130]
-    train(images, path, monkeypatch, epochs=2)             # of two steps each
-    arrays = dict(np.load(path))
+def test_a_history_that_is_none_is_an_error(images, finished, tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint"
+    with np.load(finished[-1]) as archive:
+        arrays = {name: archive[name] for name in ("training", "history")}       # what is read first
     h = arrays["history"]
+    assert len(h) == 4
     for change in (h.ravel(), h[:, :2], h.astype(int), h * np.nan, np.zeros((10**4, 3)), h[:1], h[:3], np.zeros((6, 3))):
         np.savez(path.open("wb"), **arrays | {"history": change})
         with pytest.raises(ValueError, match="checkpoint: not the checkpoint of this training.*expected .*history"):
-            train(images, path, monkeypatch, epochs=2)
+            train(images, path, monkeypatch)
 
 
-def test_a_second_training_on_the_same_checkpoint_says_so_and_the_first_goes_on(mnist, tmp_path, monkeypatch):
-    first, original, images = [], Checkpoint.restore, mnist[0][:100]
+def test_a_second_training_on_the_same_checkpoint_says_so_and_the_first_goes_on(images, tmp_path, monkeypatch):
+    first, original = [], Checkpoint.restore
 
     def restore(self, *args):
         history = original(self, *args)
         if not first:                                      # the second has begun: now the first trains, from beginning to end
             first.append(None)
-            first[0] = train(images, tmp_path / "checkpoint", monkeypatch, epochs=2)[0]
+            first[0] = train(images, tmp_path / "checkpoint", monkeypatch, epochs=1)[0]
         return history
 
     monkeypatch.setattr(Checkpoint, "restore", restore)
     with pytest.raises(ValueError, match="checkpoint: another training writes this checkpoint; it goes on, this one ends"):
-        tc.train(tc.Codec(2, SETTINGS["seed"]), images, epochs=2, checkpoint=tmp_path / "checkpoint", **SETTINGS)
+        tc.train(tc.Codec(2, SETTINGS["seed"]), images, epochs=1, checkpoint=tmp_path / "checkpoint", **SETTINGS)
     assert_same_params(first[0], tc.Codec.load(tmp_path / "checkpoint"))
 
 
-def test_a_file_system_that_refuses_all_that_is_not_needed_ends_no_training(mnist, tmp_path, monkeypatch):
+def test_a_file_system_that_refuses_all_that_is_not_needed_ends_no_training(images, tmp_path, monkeypatch):
     def refuse(*arguments):
         raise OSError(errno.EPERM, "Operation not permitted")
 
@@ -115,13 +134,13 @@ def test_a_file_system_that_refuses_all_that_is_not_needed_ends_no_training(mnis
         monkeypatch.setattr(os, call, refuse)
     monkeypatch.setattr(os, "access", lambda *arguments: False)
     with pytest.warns(UserWarning, match="checkpoint: written in place"):
-        train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch, stop_after=2)
-        codec, _ = train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
+        train(images, tmp_path / "checkpoint", monkeypatch, stop_after=1)
+        codec, _ = train(images, tmp_path / "checkpoint", monkeypatch)
     assert_same_params(codec, tc.Codec.load(tmp_path / "checkpoint"))
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
-def test_a_checkpoint_that_was_copied_is_still_this_trainings(mnist, tmp_path, monkeypatch):
+def test_a_checkpoint_that_was_copied_is_still_this_trainings(images, tmp_path, monkeypatch):
     def save(self, history):
         original(self, history)
         data = self.path.read_bytes()                      # another inode, another time: some file systems give these anew
@@ -131,38 +150,36 @@ def test_a_checkpoint_that_was_copied_is_still_this_trainings(mnist, tmp_path, m
 
     original = Checkpoint.save
     monkeypatch.setattr(Checkpoint, "save", save)
-    tc.train(tc.Codec(2), mnist[0][:100], epochs=2, checkpoint=tmp_path / "checkpoint", **SETTINGS)
+    tc.train(tc.Codec(2), images, epochs=1, checkpoint=tmp_path / "checkpoint", **SETTINGS)
 
 
-def test_files_of_a_machine_with_the_other_byte_order_are_read(mnist, tmp_path, monkeypatch):
+def test_files_of_a_machine_with_the_other_byte_order_are_read(images, finished, tmp_path, monkeypatch):
     path = tmp_path / "checkpoint"
-    expected, _ = train(mnist[0][:100], path, monkeypatch, epochs=2)
-    path.unlink()
-    train(mnist[0][:100], path, monkeypatch, epochs=2, stop_after=1)
+    train(images, path, monkeypatch, stop_after=1)
     arrays = {name: a.astype(a.dtype.newbyteorder()) for name, a in np.load(path).items()}
     np.savez(path.open("wb"), **arrays)
     loaded = tc.Codec.load(path)
     assert loaded.sigma.dtype.isnative
-    codec, _ = train(mnist[0][:100], path, monkeypatch, epochs=2)
-    assert_same_params(codec, expected)
+    codec, _ = train(images, path, monkeypatch)
+    assert_same_params(codec, finished[0])
 
 
-def test_a_checkpoint_is_written_before_the_first_step(mnist, tmp_path, monkeypatch):
+def test_a_checkpoint_is_written_before_the_first_step(images, tmp_path, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device", path)
 
     monkeypatch.setattr("tinycodec.files.checkpoint.write_file", full)
     monkeypatch.setattr("tinycodec.machine.session.loss_and_gradients", None)
     with pytest.raises(OSError, match="No space left"):
-        train(mnist[0][:100], tmp_path / "checkpoint", monkeypatch)
+        train(images, tmp_path / "checkpoint", monkeypatch)
 
 
-def test_other_files_are_no_checkpoints(mnist, tmp_path, monkeypatch):
+def test_other_files_are_no_checkpoints(images, tmp_path, monkeypatch):
     tc.Codec(2).save(tmp_path / "model")
     (tmp_path / "text").write_text("text")
     for name in ("model", "text"):
         with pytest.raises(ValueError, match=f"{name}: not the checkpoint of this training"):
-            train(mnist[0][:100], tmp_path / name, monkeypatch)
+            train(images, tmp_path / name, monkeypatch)
 
 
 # --- in a process of its own ---
@@ -171,7 +188,7 @@ def test_other_files_are_no_checkpoints(mnist, tmp_path, monkeypatch):
 def command(mnist, tmp_path):
     """A training of many epochs of a fraction of a second, as one types it."""
     for name in FILES:
-        (tmp_path / name).write_bytes(encode_idx(mnist[0][:300]))
+        (tmp_path / name).write_bytes(encode_idx(mnist[0][:100]))
     return [sys.executable, "-m", "tinycodec", "train", tmp_path / "model.npz", "--data", tmp_path, "--epochs", "1000",
             "--latent-dims", "2", "--lmbda", "1000", "--seed", "3"]
 
@@ -185,8 +202,8 @@ def start(command):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills six processes, which a fork starts at once")
-def test_a_process_killed_at_any_moment_leaves_a_checkpoint_that_goes_on(mnist, tmp_path, monkeypatch, rng):
-    path, images, epochs = tmp_path / "checkpoint", mnist[0][:130], 0               # of two steps an epoch
+def test_a_process_killed_at_any_moment_leaves_a_checkpoint_that_goes_on(images, tmp_path, monkeypatch, rng):
+    path, epochs = tmp_path / "checkpoint", 0
 
     def reached():
         return len(np.load(path)["history"]) // 2 if path.exists() else 0

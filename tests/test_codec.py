@@ -23,6 +23,11 @@ def stream(codec, digits):
     return codec.compress(digits)
 
 
+@pytest.fixture(scope="module")
+def bits(codec, mnist):
+    return codec.information_content(mnist[1])
+
+
 def through_rounding(codec, images):
     return codec.synthesis(codec.dequantise(codec.quantise(codec.analysis(images))))
 
@@ -34,7 +39,7 @@ def test_decoded_images_are_the_synthesis_of_rounded_latents(n, codec, digits):
     np.testing.assert_array_equal(decoded, through_rounding(codec, digits[:n]))
 
 
-@pytest.mark.parametrize("n", [0, 1, 7, 1000])
+@pytest.mark.parametrize("n", [0, 1, 7, 300])
 def test_strings_decode_to_the_same_images_as_the_stream(n, codec, digits):
     strings = codec.compress_each(digits[:n])
     assert len(strings) == n
@@ -47,14 +52,13 @@ def test_an_image_decodes_the_same_whatever_comes_with_it(codec, digits):
         np.testing.assert_array_equal(codec.decompress(codec.compress(digits[i:i + 1]))[0], together[i])
 
 
-def test_file_is_at_most_half_a_percent_over_the_information_content(codec, mnist):
-    bits = codec.information_content(mnist[1])
+def test_file_is_at_most_half_a_percent_over_the_information_content(codec, mnist, bits):
     assert 1 < 8 * len(codec.compress(mnist[1])) / bits.sum() < 1.005
 
 
-def test_strings_cost_at_most_three_bits_more_than_the_information_content(codec, mnist):
-    bits = codec.information_content(mnist[1]).mean()
-    assert bits < 8 * np.mean([len(s) for s in codec.compress_each(mnist[1])]) < bits + 3
+def test_strings_cost_at_most_three_bits_more_than_the_information_content(codec, digits, bits):
+    mean = bits[:len(digits)].mean()
+    assert mean < 8 * np.mean([len(s) for s in codec.compress_each(digits)]) < mean + 3
 
 
 def test_training_improves_the_decoded_images(codec, digits, stream):
@@ -111,9 +115,10 @@ def test_dithered_quantisation_adds_uniform_noise(codec, digits):
 
 
 def test_bits_of_a_dithered_file_are_the_training_time_rate(codec, mnist, rng):
-    y = codec.analysis(mnist[1])
+    images = mnist[1][:3000]
+    y = codec.analysis(images)
     rate = codec.prior.forward(y.T + rng.uniform(-0.5, 0.5, y.T.shape))[0].sum() / len(y)
-    assert 8 * len(codec.compress(mnist[1], quantizer="dither")) / len(y) == pytest.approx(rate, rel=0.01)
+    assert 8 * len(codec.compress(images, quantizer="dither")) / len(y) == pytest.approx(rate, rel=0.01)
 
 
 def test_dither_is_the_same_for_ever(codec):
@@ -286,7 +291,7 @@ def test_sigma_is_the_stored_one_until_it_is_fixed_anew(codec, tmp_path):
 # --- damage ---
 
 def test_one_flipped_byte_loses_one_thousand_digits_at_the_most(codec, mnist):
-    data = codec.compress(mnist[1])
+    data = codec.compress(mnist[1][:3000])
     expected = codec.decompress(data)
     damaged = bytearray(data)
     damaged[len(data) // 2] ^= 0xff
@@ -294,7 +299,7 @@ def test_one_flipped_byte_loses_one_thousand_digits_at_the_most(codec, mnist):
     assert len(lost) == 1000
     kept = np.delete(np.arange(len(images)), lost)
     np.testing.assert_array_equal(images[kept], expected[kept])
-    with pytest.raises(ValueError, match=rf"damaged are 1 of 10 chunks: {lost[0] // 1000} \(images {lost[0]} to {lost[-1]}\)"):
+    with pytest.raises(ValueError, match=rf"damaged are 1 of 3 chunks: {lost[0] // 1000} \(images {lost[0]} to {lost[-1]}\)"):
         codec.decompress(bytes(damaged))
 
 

@@ -59,13 +59,17 @@ def folder(codec, mnist, tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     codec.save(folder / "model.npz")
     type(codec)(codec.latent_dims, 1).save(folder / "other.npz")
-    digits = mnist[1][:1500]
+    digits, many = mnist[1][:10], mnist[1][:1010]          # the latter are two chunks
     write_images(folder / "digits.npy", digits)
     write_images(folder / "digits.idx.gz", digits)
     write_images(folder / "pngs", digits[:3])
     write_images(folder / "digit.png", digits[:1])
+    (folder / "mnist").mkdir()
+    for file in FILES:
+        write_images(folder / "mnist" / file, many[:130])         # two steps an epoch
     (folder / "digits.tnyc").write_bytes(codec.compress(digits))
-    stream = bytearray((folder / "digits.tnyc").read_bytes())
+    (folder / "many.tnyc").write_bytes(codec.compress(many))
+    stream = bytearray((folder / "many.tnyc").read_bytes())
     stream[100] ^= 1
     (folder / "damaged.tnyc").write_bytes(stream)
     (folder / "text").write_text("text")
@@ -99,22 +103,22 @@ def test_salvage_says_what_is_lost(tinycodec, codec, folder, tmp_path):
     done = tinycodec("decompress", folder / "model.npz", folder / "damaged.tnyc", "--salvage", "-o", tmp_path / "decoded.npy")
     assert done.status == 2
     assert done.stderr.decode() == (f"tinycodec: {folder / 'damaged.tnyc'}: damaged are 1 of 2 chunks: 0 (images 0 to 999); "
-                                    "lost, and black in the output, are 1000 of 1500 images\n")
+                                    "lost, and black in the output, are 1000 of 1010 images\n")
     np.testing.assert_array_equal(np.load(tmp_path / "decoded.npy")[1000:],
-                                  codec.decompress((folder / "digits.tnyc").read_bytes())[1000:])
+                                  codec.decompress((folder / "many.tnyc").read_bytes())[1000:])
 
 
 def test_salvage_is_not_silent_about_bytes_that_do_not_belong_there(tinycodec, folder, tmp_path):
     stream = (folder / "digits.tnyc").read_bytes()
     done = tinycodec("decompress", folder / "model.npz", "-", "--salvage", "-o", tmp_path / "decoded.npy", stdin=2 * stream)
-    assert done.status == 2 and len(read_images(tmp_path / "decoded.npy")) == 1500
-    assert f"expected {len(stream)} bytes, got {2 * len(stream)}; lost, and black in the output, are 0 of 1500" in done.stderr.decode()
+    assert done.status == 2 and len(read_images(tmp_path / "decoded.npy")) == 10
+    assert f"expected {len(stream)} bytes, got {2 * len(stream)}; lost, and black in the output, are 0 of 10 images" in done.stderr.decode()
 
 
 def test_info_explains_streams_and_which_model_they_need(tinycodec, codec, folder):
-    done = tinycodec("info", folder / "digits.tnyc", folder / "other.npz", folder / "model.npz")
+    done = tinycodec("info", folder / "many.tnyc", folder / "other.npz", folder / "model.npz")
     text = done.stdout.decode()
-    for words in ("1,500 images", "bits an image", "quantizer round, seed 0", "chunks: 2, all intact", "20 latents",
+    for words in ("1,010 images", "bits an image", "quantizer round, seed 0", "chunks: 2, all intact", "20 latents",
                   f"fingerprint {fingerprint(codec).hex()}: {folder / 'model.npz'}"):
         assert words in text
     assert "chunks: 2, damaged are 1 of 2 chunks: 0 (images 0 to 999)" in tinycodec("info", folder / "damaged.tnyc").stdout.decode()
@@ -129,7 +133,7 @@ def test_info_names_every_model_that_fits(tinycodec, codec, folder, tmp_path):
 @pytest.mark.parametrize("name", ["model.npz", "model", 255 * "m", 127 * "м" + "."])
 def test_training_writes_a_model_and_leaves_no_checkpoint(name, tinycodec, mnist, tmp_path):
     for file in FILES:
-        write_images(tmp_path / file, mnist[1][:200])
+        write_images(tmp_path / file, mnist[1][:10])
     done = tinycodec("train", tmp_path / name, "--data", tmp_path, "--epochs", "1", "--latent-dims", "3")
     assert done.status == 0 and done.stdout == b""
     assert b"3 latents" in tinycodec("info", tmp_path / name).stdout
@@ -143,17 +147,17 @@ def test_training_writes_a_model_and_leaves_no_checkpoint(name, tinycodec, mnist
     ("compress model.npz text", "text: expected an IDX file"),
     ("compress model.npz digits.npy -o missing/stream", "No such file"), ("compress model.npz digits.npy -o pngs", "Is a directory"),
     ("decompress model.npz text", "text: not a tinycodec stream"), ("decompress model.npz damaged.tnyc", "damaged are 1 of 2 chunks: 0 (images 0 to 999)"),
-    ("decompress other.npz digits.tnyc", "written with model"), ("decompress model.npz digits.tnyc -o digit.png", "for one image, .png, to write 1500 images to"),
+    ("decompress other.npz digits.tnyc", "written with model"), ("decompress model.npz digits.tnyc -o digit.png", "for one image, .png, to write 10 images to"),
     ("decompress model.npz digits.tnyc -o pngs", "expected an empty folder"), ("decompress model.npz digits.tnyc -o out.jpg", "out.jpg: expected a folder, or a name that ends in .npy"),
     ("decompress model.npz digits.tnyc -o text", "text: expected a folder, or a name that ends in .npy"),
     ("compress model.npz digit.png -o ./model.npz", "model.npz: expected a new name, or a file to replace that begins with b'tn'"),
     ("compress model.npz pngs -o pngs/0.png", "0.png: expected a new name"), ("compress model.npz text -o out", "text: expected an IDX"),
-    ("train digits.npy", "digits.npy: expected a new name"),
+    ("train digits.npy --data mnist", "digits.npy: expected a new name"),
     ("decompress model.npz digits.tnyc -o digits.tnyc", "digits.tnyc: expected a folder, or a name that ends in"),
-    ("train pngs", "pngs: expected the name of a file"), ("train missing/model.npz", "No such file or directory: 'missing/model.npz.checkpoint'"),
-    ("train missing/", "missing/: expected the name of a file"), ("train /dev/null", "/dev/null: expected the name of a file"),
-    ("train model.npz --epochs 1 --lmbda 1e300", "the loss is "),
-    ("info text", "text: not a tinycodec stream"), ("train model.npz --epochs 0", "expected epochs, a positive integer"),
+    ("train pngs --data mnist", "pngs: expected the name of a file"), ("train missing/model.npz --data mnist", "No such file or directory: 'missing/model.npz.checkpoint'"),
+    ("train missing/ --data mnist", "missing/: expected the name of a file"), ("train /dev/null --data mnist", "/dev/null: expected the name of a file"),
+    ("train model.npz --data mnist --epochs 1 --lmbda 1e300", "the loss is "),
+    ("info text", "text: not a tinycodec stream"), ("train model.npz --data mnist --epochs 0", "expected epochs, a positive integer"),
     ("train model.npz --data missing", "in missing, which is no folder"), ("train model.npz --data .", "neither train-images")])
 def test_an_error_is_one_line_and_exit_status_2(arguments, message, folder, tinycodec, monkeypatch):
     monkeypatch.chdir(folder)
@@ -198,7 +202,7 @@ def test_without_standard_error_the_work_is_done_and_the_status_is_right(command
                           env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""})
     assert done.returncode == status
     if status:
-        assert len(parse_images(done.stdout, "output")) == 1500        # and nothing else
+        assert len(parse_images(done.stdout, "output")) == 1010        # and nothing else
 
 
 def test_an_interruption_is_one_line_for_all_commands(folder, tinycodec, monkeypatch):
@@ -237,7 +241,7 @@ def test_info_reads_pipes(tinycodec, folder, tmp_path):
     expected = tinycodec("info", folder / "model.npz").stdout.partition(b": ")[2]
     assert tinycodec("info", "-", stdin=(folder / "model.npz").read_bytes()).stdout == b"-: " + expected
     os.mkfifo(tmp_path / "pipe")
-    writer = Thread(target=lambda: (tmp_path / "pipe").write_bytes((folder / "model.npz").read_bytes()))
+    writer = Thread(target=lambda: (tmp_path / "pipe").write_bytes((folder / "model.npz").read_bytes()), daemon=True)
     writer.start()
     assert tinycodec("info", tmp_path / "pipe").stdout.partition(b": ")[2] == expected
     writer.join()
@@ -247,19 +251,19 @@ def test_info_reads_pipes(tinycodec, folder, tmp_path):
 def test_decompress_writes_to_pipes(tinycodec, codec, folder, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     read = []
-    reader = Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
+    reader = Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()), daemon=True)
     reader.start()
     assert tinycodec("decompress", folder / "model.npz", folder / "digits.tnyc", "-o", tmp_path / "pipe").status == 0
     reader.join()
     np.testing.assert_array_equal(parse_images(*read, "a"), codec.decompress((folder / "digits.tnyc").read_bytes()))
 
 
-@pytest.mark.parametrize("arguments", [["info", "NAME"], ["info", "missingNAME"], ["compress", "model.npz", "NAME"], ["train", "NAME"],
+@pytest.mark.parametrize("arguments", [["info", "NAME"], ["info", "missingNAME"], ["compress", "model.npz", "NAME"], ["train", "--data", "mnist", "NAME"],
                                        ["decompress", "model.npz", "NAME"], ["decompress", "model.npz", "digits.tnyc", "-o", "NAME"]])
 def test_names_cannot_write_to_the_terminal(arguments, tinycodec, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     name = "\x1b[2Jred\n.tnyc"
-    stream = bytearray((folder / "digits.tnyc").read_bytes())
+    stream = bytearray((folder / "many.tnyc").read_bytes())
     stream[50] ^= 1
     Path(name).write_bytes(stream)
     done = tinycodec(*(argument.replace("NAME", name) for argument in arguments))

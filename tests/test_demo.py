@@ -1,4 +1,5 @@
 import argparse
+import io
 import os
 import subprocess
 import sys
@@ -6,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tinycodec as tc
+from tinycodec.experiments.figures import Picture
 
 DEMO = Path(__file__).parent.parent / "demo.py"
 
@@ -17,7 +20,7 @@ def demo(monkeypatch, mnist):
     """The module, with few images."""
     monkeypatch.syspath_prepend(str(DEMO.parent))
     import demo
-    monkeypatch.setattr(tc, "load_mnist", lambda folder=None: (mnist[0][:256], mnist[1][:100]))
+    monkeypatch.setattr(tc, "load_mnist", lambda folder=None: (mnist[0][:32], mnist[1][:32]))
     return demo
 
 
@@ -27,6 +30,8 @@ def run(demo, monkeypatch, out, *options):
 
 
 def test_the_demo_shows_one_digit_and_draws_pictures(demo, monkeypatch, tmp_path, capsys):
+    Image.new("L", (1, 1)).save(png := io.BytesIO(), "png")
+    monkeypatch.setattr(Picture, "_repr_png_", lambda picture: png.getvalue())      # test_figures.py draws them
     run(demo, monkeypatch, tmp_path, "--animation")
     codec = tc.Codec.load(tmp_path / "model.npz")
     string, = codec.compress_each(tc.load_mnist()[1][:1])
@@ -52,11 +57,11 @@ def test_a_backend_that_is_not_installed_does_not_matter(tmp_path):
 
 
 def test_the_animation_shows_the_training_of_train(demo, mnist):
-    images = mnist[0][:256]
-    args = argparse.Namespace(latent_dims=5, seed=3, epochs=6, lmbda=500)
+    images = mnist[0][:20]
+    args = argparse.Namespace(latent_dims=5, seed=3, epochs=12, lmbda=500)
     steps, codecs = zip(*demo.watch(images, args))
     trained = tc.Codec(5, seed=3)
-    tc.train(trained, images, 500, epochs=6, seed=3, progress=False)
+    tc.train(trained, images, 500, epochs=12, seed=3, progress=False)
     assert steps == (0, 10)
     for name, p in trained.params.items():
         np.testing.assert_array_equal(codecs[-1].params[name], p)      # there are 12 steps, and it is changed in place

@@ -12,7 +12,7 @@ from tinycodec.experiments.metrics import mean_absolute_error, psnr
 
 @pytest.fixture(scope="module")
 def components(mnist):
-    return principal_components(mnist[0][:5000])
+    return principal_components(mnist[0][:2000])
 
 
 @pytest.mark.parametrize("n", [0, 1, 300])
@@ -50,21 +50,31 @@ def test_formats_of_pillow_keep_the_shape_and_trade_bytes_for_quality(kind, mnis
     assert mean_absolute_error(image, good) < mean_absolute_error(image, bad)
 
 
-@pytest.fixture
-def small_runs(monkeypatch, mnist):
-    """Runs of a few seconds: little data, few points."""
-    data = mnist[0][:500], mnist[1][:100]
-    monkeypatch.setattr(tc, "load_mnist", lambda: data)
-    monkeypatch.setattr(experiments, "SWEEPS", 1)
+@pytest.fixture(scope="module", autouse=True)
+def small_runs(mnist):
+    """Runs are of little data."""
+    data = mnist[0][:100], mnist[1][:100]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tc, "load_mnist", lambda: data)
+        patch.setattr(experiments, "SWEEPS", 1)
+        yield
 
 
-def test_a_run_that_is_done_is_not_repeated(small_runs, tmp_path, monkeypatch):
-    result = experiments.run(tmp_path, 500, 5, 1)
+@pytest.fixture(scope="module")
+def done(small_runs, tmp_path_factory):
+    """(folder, result) of a run."""
+    folder = tmp_path_factory.mktemp("experiments")
+    return folder, experiments.run(folder, 500, 5, 1)
+
+
+def test_a_run_that_is_done_is_not_repeated(done, monkeypatch):
+    folder, result = done
     monkeypatch.setattr(tc, "train", None)
-    assert experiments.run(tmp_path, 500, 5, 1) == json.loads(json.dumps(result))
+    monkeypatch.setattr(tc.Codec, "compress", None)
+    assert experiments.run(folder, 500, 5, 1) == json.loads(json.dumps(result))
 
 
-def test_an_interrupted_run_leaves_nothing_that_looks_done(small_runs, tmp_path, monkeypatch):
+def test_an_interrupted_run_leaves_nothing_that_looks_done(tmp_path, monkeypatch):
     def interrupted(*args, **options):
         raise KeyboardInterrupt
     monkeypatch.setattr(tc.Codec, "compress", interrupted)
@@ -73,16 +83,17 @@ def test_an_interrupted_run_leaves_nothing_that_looks_done(small_runs, tmp_path,
     assert not list(tmp_path.glob("*.json"))
 
 
-def test_a_model_that_is_trained_is_only_measured(small_runs, tmp_path, monkeypatch):
-    result = experiments.run(tmp_path, 500, 5, 1)
-    next(tmp_path.glob("*.json")).unlink()
+def test_a_model_that_is_trained_is_only_measured(done, tmp_path, monkeypatch):
+    folder, result = done
+    model, = folder.glob("*.npz")
+    (tmp_path / model.name).write_bytes(model.read_bytes())
     monkeypatch.setattr(tc, "train", None)
     assert experiments.run(tmp_path, 500, 5, 1) == result
 
 
-def test_tables_and_pictures_are_made_of_the_results(small_runs, tmp_path, monkeypatch):
+def test_tables_and_pictures_are_made_of_the_results(done, monkeypatch):
     monkeypatch.setattr(Picture, "_repr_png_", lambda picture: b"\x89PNG")       # test_figures.py draws them
-    run = experiments.run(tmp_path, 500, 50, 1)
+    folder, run = done
     # Any results will do here: one run posing as all, its rate and quality moved along a curve.
     results = {}
     for i, (lmbda, d, epochs) in enumerate(experiments.runs(1)):
@@ -92,5 +103,5 @@ def test_tables_and_pictures_are_made_of_the_results(small_runs, tmp_path, monke
     curve = [{"bits": 10.0, "mae": 0.1, "psnr": 12.0}, {"bits": 100.0, "mae": 0.05, "psnr": 17.0}]
     text = experiments.tables(results, 1, curve)
     assert text.count("\n| 2000 |") == 3 and "BD-rate" in text and "nan" not in text
-    experiments.pictures(tmp_path, results, 1, {label: curve for label in "abcde"})
-    assert len(list(tmp_path.glob("*.png"))) == 8
+    experiments.pictures(folder, results, 1, {label: curve for label in "abcde"})
+    assert len(list(folder.glob("*.png"))) == 8

@@ -36,10 +36,22 @@ NAMES = ["digits", "one_digit", "latents", "training_curves", "grid", "basis_wal
          "bits_per_latent", "where_the_bits_are", "at_five_rates", "interpolation", "samples"]
 
 
+@pytest.fixture(scope="module")
+def drawn(draw, tmp_path_factory):
+    """The path that a figure was once drawn to."""
+    folder = tmp_path_factory.mktemp("figures")
+
+    def path(name):
+        if not (folder / name).exists():
+            assert draw(name, folder / name) is None
+        return folder / name
+
+    return path
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_every_figure_is_a_png(name, draw, tmp_path):
-    assert draw(name, tmp_path / "figure.png") is None
-    assert min(imread(tmp_path / "figure.png").shape[:2]) > 100
+def test_every_figure_is_a_png(name, drawn):
+    assert min(imread(drawn(name), "png").shape[:2]) > 100
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -47,20 +59,19 @@ def test_every_figure_without_a_path_is_matplotlibs(name, draw):
     assert isinstance(draw(name, None), Figure)
 
 
-def test_a_figure_in_a_notebook_is_shown_as_the_file_would_be(draw, tmp_path):
-    draw("digits", tmp_path / "figure.png")
-    assert draw("digits", None)._repr_png_() == (tmp_path / "figure.png").read_bytes()
+def test_a_figure_in_a_notebook_is_shown_as_the_file_would_be(draw, drawn):
+    assert draw("digits", None)._repr_png_() == drawn("digits").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["digits", "rate_distortion"])
-def test_the_users_settings_are_not_for_these_figures(name, draw, tmp_path):
-    draw(name, tmp_path / "plain.png")
+def test_the_users_settings_are_not_for_these_figures(name, draw, drawn, tmp_path):
+    plain = drawn(name).read_bytes()
     with matplotlib.rc_context({"savefig.format": "pdf", "text.usetex": True, "font.size": 30, "font.family": "serif",
                                 "axes.facecolor": "red", "lines.linewidth": 9, "savefig.dpi": 7, "savefig.bbox": "tight",
                                 "image.cmap": "jet", "image.origin": "lower", "figure.autolayout": True}):
         draw(name, tmp_path / "settings.png")
         assert matplotlib.rcParams["font.size"] == 30
-    assert (tmp_path / "settings.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+    assert (tmp_path / "settings.png").read_bytes() == plain
 
 
 @pytest.mark.parametrize("name", ["latents", "one_digit", "basis_walk"])

@@ -29,7 +29,7 @@ def test_everything_public_is_documented(name):
 
 def test_the_code_in_the_readme_runs(mnist, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tinycodec, "load_mnist", lambda: (mnist[0][:256], mnist[1][:10]))
+    monkeypatch.setattr(tinycodec, "load_mnist", lambda: (mnist[0][:32], mnist[1][:10]))
     text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     exec("".join(re.findall("```python\n(.*?)```", text, re.DOTALL)), {})
     assert (tmp_path / "model.npz").exists()

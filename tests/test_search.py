@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tinycodec import machine, search
 from tinycodec.files.stream import dither
 from tinycodec.search import refine_integers
 
@@ -12,9 +13,18 @@ def loss(codec, images, k, u=np.float32(0)):
     return codec.bits(y_hat).sum(axis=1) + LMBDA * np.abs(images / 255 - codec.synthesis(y_hat) / 255).mean(axis=(1, 2))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_batches():
+    """Fewer images than usual are searched, and decoded, at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (machine, search):
+            patch.setattr(module, "BATCH", 32)
+        yield
+
+
 @pytest.fixture(scope="module")
 def digits(mnist):
-    return mnist[1][:128]                                # what is searched at once
+    return mnist[1][:32]                                 # what is searched at once
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +66,7 @@ def test_images_may_be_a_list(codec, digits):
     assert codec.compress(list(digits[:3]), **options) == codec.compress(digits[:3], **options)
 
 
-@pytest.mark.parametrize("n", [0, 1, 130])
+@pytest.mark.parametrize("n", [0, 1, 33])
 def test_any_number_of_images(n, codec, digits):
     k = codec.quantise(codec.analysis(digits[:n]))
     assert refine_integers(codec, digits[:n], k, np.float32(0), LMBDA, 1).shape == k.shape

@@ -112,7 +112,7 @@ def test_adam_moves_a_parameter_by_its_own_multiple_of_the_learning_rate():
 
 def train_a_little(mnist, seed=0, **options):
     codec = tc.Codec(latent_dims=5)
-    history = tc.train(codec, mnist[0][:300], lmbda=1000, epochs=2, seed=seed, progress=False, **options)
+    history = tc.train(codec, mnist[0][:40], lmbda=1000, epochs=2, batch=16, seed=seed, progress=False, **options)
     return codec, history
 
 
@@ -182,7 +182,7 @@ def test_nothing_to_train_on_is_an_error():
 
 
 def test_progress_is_a_plain_line_an_epoch_where_there_is_no_terminal(mnist, capsys):
-    tc.train(tc.Codec(latent_dims=2), mnist[0][:300], 1000, epochs=2)
+    tc.train(tc.Codec(latent_dims=2), mnist[0][:20], 1000, epochs=2, batch=8)
     out, err = capsys.readouterr()
     assert out == "" and "\r" not in err
     assert [line.split("%")[0] for line in err.splitlines()] == ["epoch 1/2 100", "epoch 2/2 100"]
