@@ -246,7 +246,7 @@ def checkpoints(codec, images, folder):
                 raise KeyboardInterrupt
 
     def train(codec, checkpoint=None):
-        history = tc.train(codec, images[:64], 1000, 2, batch=32, threads=1, progress=False, checkpoint=checkpoint)
+        history = tc.train(codec, images[:6], 1000, 2, batch=3, threads=1, progress=False, checkpoint=checkpoint)
         return {**codec.params, **history}
 
     path, expected = Path(folder) / "checkpoint", train(tc.Codec(2))

@@ -214,7 +214,7 @@ def test_a_process_killed_at_any_moment_leaves_a_checkpoint_that_goes_on(images,
             with suppress(BaseException):
                 train(images, path, monkeypatch, epochs=1000)
             os._exit(1)
-        while reached() == epochs:
+        while reached() == epochs and os.waitpid(process, os.WNOHANG) == (0, 0):
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.2))
         os.kill(process, signal.SIGKILL)
