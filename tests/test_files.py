@@ -71,7 +71,7 @@ def test_two_threads_that_save_to_one_name_and_a_reader_never_see_half_a_file(tm
     path, contents = tmp_path / "file", {letter * 10**6 for letter in (b"a", b"b")}
 
     def save(data):
-        for _ in range(50):
+        for _ in range(20):
             write_file(path, b"PK" + data)
 
     with ThreadPoolExecutor(2) as pool:

@@ -18,13 +18,13 @@ def small_batches():
     """Fewer images than usual are searched, and decoded, at once."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (machine, search):
-            patch.setattr(module, "BATCH", 32)
+            patch.setattr(module, "BATCH", 16)
         yield
 
 
 @pytest.fixture(scope="module")
 def digits(mnist):
-    return mnist[1][:32]                                 # what is searched at once
+    return mnist[1][:16]                                 # what is searched at once
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_images_may_be_a_list(codec, digits):
     assert codec.compress(list(digits[:3]), **options) == codec.compress(digits[:3], **options)
 
 
-@pytest.mark.parametrize("n", [0, 1, 33])
+@pytest.mark.parametrize("n", [0, 1, 17])
 def test_any_number_of_images(n, codec, digits):
     k = codec.quantise(codec.analysis(digits[:n]))
     assert refine_integers(codec, digits[:n], k, np.float32(0), LMBDA, 1).shape == k.shape
