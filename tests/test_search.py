@@ -67,6 +67,10 @@ def test_images_may_be_a_list(codec, digits):
 
 
 @pytest.mark.parametrize("n", [0, 1, 17])
-def test_any_number_of_images(n, codec, digits):
-    k = codec.quantise(codec.analysis(digits[:n]))
-    assert refine_integers(codec, digits[:n], k, np.float32(0), LMBDA, 1).shape == k.shape
+def test_any_number_of_images_is_searched_as_each_batch_alone(n, codec, mnist):
+    images = mnist[1][:n]
+    k = codec.quantise(codec.analysis(images))
+    together, first, others = (refine_integers(codec, images[part], k[part], np.float32(0), LMBDA, 1)
+                               for part in (slice(None), slice(16), slice(16, None)))
+    assert together.shape == k.shape
+    np.testing.assert_array_equal(together, np.concatenate([first, others]))
