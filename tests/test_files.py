@@ -38,11 +38,11 @@ def test_a_failed_write_leaves_the_previous_file_and_nothing_else(error, tmp_pat
 def test_a_file_is_replaced_where_modes_or_syncing_are_refused(call, code, tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(b"a previous")
-    before = path.open("rb")
     monkeypatch.setattr(os, call, failing(OSError(getattr(errno, code), "refused")))
-    write_file(path, b"a new one")
-    assert path.read_bytes() == b"a new one" and list(tmp_path.iterdir()) == [path]
-    assert before.read() == b"a previous"                  # not in place
+    with path.open("rb") as before:
+        write_file(path, b"a new one")
+        assert path.read_bytes() == b"a new one" and list(tmp_path.iterdir()) == [path]
+        assert before.read() == b"a previous"              # not in place
 
 
 @pytest.mark.parametrize("previous", [b"", b"PK, a previous and longer one"])
