@@ -1,4 +1,6 @@
 """MNIST (Y. LeCun and C. Cortes, CC BY-SA 3.0), embedded; or any data set in its IDX layout."""
+import gzip
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -29,9 +31,9 @@ def find(directory, name):
 def parse_idx(data, name):
     """The bytes of an IDX file, gzipped or not: big-endian magic 2051, n, rows, columns, then the pixels."""
     packed = data.startswith(b"\x1f\x8b")
-    first = unpack if packed else lambda data, most: data[:most]
+    file = gzip.GzipFile(fileobj=Sips(data)) if packed else io.BytesIO(data)
     try:
-        header = first(data, 16)
+        header = file.read(16)
         magic, n, rows, columns = struct.unpack(">4I", header.ljust(16, b"\0"))
         if magic != 2051 or len(header) < 16:
             raise ValueError(f"{name}: expected IDX images, 16 bytes or more that begin with the number 2051, "
@@ -40,32 +42,17 @@ def parse_idx(data, name):
             raise ValueError(f"{name}: expected images of 28×28 pixels, got {rows}×{columns}")
         if packed and n * 784 > max(2**28, 100 * len(data)):               # digits shrink to a fifth
             raise ValueError(f"{name}: expected fewer images in {len(data)} bytes, got {n}; if you trust it, unpack it first")
-        pixels = first(data, 16 + n * 784 + 1)[16:]
-    except (EOFError, zlib.error) as error:
+        pixels = file.read(n * 784 + 1)
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{name}: damaged gzip data ({error})") from None
     if len(pixels) != n * 784:
         raise ValueError(f"{name}: expected {n} images in {n * 784} bytes, got {'more' if len(pixels) > n * 784 else len(pixels)}")
     return np.frombuffer(pixels, np.uint8).reshape(n, 28, 28)
 
 
-def unpack(data, most):
-    """The first `most` bytes of gzipped data, which may be many short members: on each, GzipFile spends 12 µs."""
-    parts, size, i, member = [], 0, 0, None
-    while size < most and i < len(data):
-        sip = data[i:i + 4096]                             # what of it is behind a member gets copied
-        i += len(sip)
-        if not member:
-            sip = sip.lstrip(b"\0")                        # padding
-            if not sip:
-                continue
-            member = zlib.decompressobj(31)
-        parts.append(member.decompress(sip, most - size))
-        size += len(parts[-1])
-        if member.eof:
-            i, member = i - len(member.unused_data), None
-    if size < most and member:
-        raise EOFError("it ends too early")
-    return b"".join(parts)
+class Sips(io.BytesIO):
+    def read(self, size=-1):                               # gzip is slow if it gets many short members at once
+        return super().read(min(size, 4096))
 
 
 def encode_idx(images):
