@@ -167,6 +167,14 @@ def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_parameters(mnist
     np.testing.assert_array_equal(codec.params["g_s.2.w"], before)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_weights_that_are_not_finite_after_an_epoch_end_the_training_before_they_are_written(mnist, tmp_path):
+    path = tmp_path / "checkpoint"
+    with pytest.raises(FloatingPointError, match="weights are not finite after step 1: a lower"):
+        tc.train(tc.Codec(latent_dims=2), mnist[0][:8], 1e30, epochs=1, learning_rate=1e38, progress=False, checkpoint=path)
+    assert np.isfinite(tc.Codec.load(path).params["g_a.0.w"]).all()
+
+
 @pytest.mark.parametrize("options, message", [
     ({"lmbda": 0}, "positive, finite lmbda, got 0"), ({"lmbda": np.nan}, "lmbda"), ({"epochs": 0}, "epochs"),
     ({"batch": 1.5}, "batch"), ({"threads": -1}, "threads"), ({"learning_rate": -1}, "learning_rate"),

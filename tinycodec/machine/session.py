@@ -10,6 +10,8 @@ from ..model import loss_and_gradients
 from . import default_threads, workers
 from .pixels import as_pixels, check_images
 
+MAY_HELP = ": a lower learning_rate or lmbda may help"
+
 
 @contextmanager
 def session(codec, images, rng, speed, settings, threads, progress, checkpoint):
@@ -28,7 +30,8 @@ class Session:
     """What each step of a training needs: `loss_and_gradients` and `adam_step` on threads, and `record`."""
 
     def __init__(self, codec, images, rng, adam, settings, progress, checkpoint):
-        self.images, self.adam, self.steps_an_epoch = images, adam, -(-len(images) // settings["batch"])
+        self.codec, self.images, self.adam = codec, images, adam
+        self.steps_an_epoch = -(-len(images) // settings["batch"])
         self.steps = settings["epochs"] * self.steps_an_epoch
         self.checkpoint = checkpoint and Checkpoint(checkpoint, codec, images, adam, rng, settings)
         self.history = self.checkpoint.restore(self.steps) if checkpoint else []        # (loss, rate, distortion) of each step
@@ -38,8 +41,7 @@ class Session:
         """-> (loss, rate, distortion), and gradients for `adam_step`. Raises FloatingPointError if they are not finite."""
         terms, shards = in_shards(codec, images, noise, lmbda, distortion, rate_weight, self.on_threads)
         if not np.isfinite(terms).all():
-            raise FloatingPointError(f"the loss is {terms[0]} at step {len(self.history) + 1}: "
-                                     "a lower learning_rate or lmbda may help")
+            raise FloatingPointError(f"the loss is {terms[0]} at step {len(self.history) + 1}{MAY_HELP}")
         return terms, shards
 
     def adam_step(self, shards, learning_rate):
@@ -47,8 +49,11 @@ class Session:
 
     def record(self, terms):
         self.history.append(terms)
-        if self.checkpoint and len(self.history) % self.steps_an_epoch == 0:   # before the report: an epoch on the screen is safe
-            self.checkpoint.save(self.history)
+        if len(self.history) % self.steps_an_epoch == 0:
+            if not all(np.isfinite(p).all() for p in self.codec.params.values()):
+                raise FloatingPointError(f"weights are not finite after step {len(self.history)}{MAY_HELP}")
+            if self.checkpoint:                # before the report: an epoch on the screen is safe
+                self.checkpoint.save(self.history)
         if self.report:
             with suppress(Exception):          # that a log is full, closed or missing must not end a training
                 self.report(self.history)
