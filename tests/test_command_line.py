@@ -271,15 +271,6 @@ def test_names_cannot_write_to_the_terminal(arguments, tinycodec, folder, tmp_pa
     assert b"\x1b" not in text and b"\\x1b[2Jred\\n.tnyc" in text and done.stderr.count(b"\n") == bool(done.status)
 
 
-def test_a_system_that_starts_no_thread_is_an_error_in_one_line(tinycodec, folder, monkeypatch):
-    def start(self):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr("threading.Thread.start", start)
-    done = tinycodec("compress", folder / "model.npz", folder / "digit.png")
-    assert (done.status, done.stderr) == (2, b"tinycodec: can't start new thread\n")
-
-
 def test_streams_of_very_many_images_are_refused_unless_one_says_so(tinycodec, codec, folder, tmp_path):
     silent = container.pack("round", 0, 200_000, fingerprint(codec), [b""] * 200)
     (tmp_path / "many.tnyc").write_bytes(silent)

@@ -1,5 +1,6 @@
 import errno
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -54,10 +55,65 @@ def test_numpys_own_wheels_are_found_and_all_cores_are_used():
     assert machine.default_threads() == machine.cores()
 
 
-def test_one_thread_needs_no_pool(monkeypatch):
+def no_thread(self):
+    raise RuntimeError("can't start new thread")
+
+
+def test_one_thread_is_the_callers(monkeypatch):
     monkeypatch.setattr("threading.Thread.start", None)
     with machine.workers(1) as on_threads:
-        assert on_threads(lambda i: threading.current_thread(), [0]) == [threading.main_thread()]
+        assert on_threads(lambda i: threading.current_thread(), [0, 1]) == 2 * [threading.current_thread()]
+
+
+@pytest.mark.parametrize("started", [0, 1])
+def test_threads_that_cannot_be_started_change_no_result(started, mnist, monkeypatch):
+    def results():
+        codec = tc.Codec(5)
+        history = tc.train(codec, mnist[0][:256], 1000, epochs=1, threads=4, progress=False)
+        return history["loss"].tolist(), codec.compress(mnist[1][:300])
+
+    expected, starts = results(), itertools.count()
+    start = threading.Thread.start
+    monkeypatch.setattr("threading.Thread.start", lambda self: start(self) if next(starts) % 4 < started else no_thread(self))
+    assert results() == expected
+    assert next(starts) > 0
+
+
+def test_a_training_in_a_thread_that_outlives_the_main_thread_ends_as_any():
+    script = """if True:
+        import threading
+        import numpy as np, tinycodec as tc
+
+        def train():
+            threading.main_thread().join()
+            print(len(tc.train(tc.Codec(2), np.zeros((10, 28, 28), np.uint8), 1000, epochs=2, threads=2, progress=False)["loss"]))
+
+        threading.Thread(target=train).start()"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("2\n", "")
+
+
+def test_threads_share_the_work_and_keep_its_order():
+    both = threading.Barrier(2, timeout=60)                # broken, unless two threads meet there
+    assert machine.share_out(2, lambda i: both.wait() * 0 + i, range(6)) == list(range(6))
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+@pytest.mark.parametrize("thread", ["caller", "other"])
+def test_an_error_in_any_thread_stops_all_and_is_the_callers(thread, error):
+    caller, both, done = threading.current_thread(), threading.Barrier(2, timeout=60), []
+
+    def function(i):
+        if i < 2:
+            both.wait()
+            if (threading.current_thread() is caller) == (thread == "caller"):
+                raise error
+        done.append(i)
+
+    before = threading.active_count()
+    with pytest.raises(error):
+        machine.share_out(2, function, range(10**7))
+    assert len(done) < 10**7 - 1 and threading.active_count() == before
 
 
 class Log(io.StringIO):

@@ -6,11 +6,11 @@ Neither the environment nor anybody's setting is read or changed for that.
 """
 import ctypes
 import os
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
-from functools import lru_cache
+from collections import deque
+from contextlib import contextmanager, suppress
+from functools import lru_cache, partial
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 
 import numpy as np
 from numpy.linalg import _umath_linalg
@@ -51,7 +51,7 @@ def library():
 
 @contextmanager
 def workers(threads):
-    """-> on_threads(function, items), the list that `map` would make, with one thread of the matrix library for each."""
+    """-> on_threads(function, items), which is `share_out`, with one thread of the matrix library for each of ours."""
     global users, before
     get, set_to = library() or (lambda: None, lambda n: None)
     with lock:
@@ -60,16 +60,39 @@ def workers(threads):
             set_to(1)
         users += 1
     try:
-        with ThreadPoolExecutor(threads) if threads > 1 else nullcontext() as pool:
-            def on_threads(function, items):
-                return list(pool.map(function, items) if pool else map(function, items))
-            on_threads.threads = threads
-            yield on_threads
+        on_threads = partial(share_out, threads)
+        on_threads.threads = threads
+        yield on_threads
     finally:
         with lock:
             users -= 1
             if not users:
                 set_to(before)
+
+
+def share_out(threads, function, items):
+    """[function(item) for item in items], a list or range. This thread and up to threads − 1 new ones each take
+    the next item when they are free. Raises the first error, when all have stopped."""
+    todo, results, errors = enumerate(items), [None] * len(items), []
+
+    def work(helpers=()):
+        try:
+            with suppress(RuntimeError):       # the system starts no more threads: these do it all
+                for helper in helpers:
+                    helper.start()
+            for i, item in todo:
+                results[i] = function(item)
+        except BaseException as error:         # Ctrl-C, too
+            errors.append(error)
+            deque(todo, 0)                     # nothing is left to the others
+
+    work(helpers := [Thread(target=work) for _ in items[1:threads]])
+    with suppress(RuntimeError):               # one was not started
+        for helper in helpers:
+            helper.join()
+    if errors:
+        raise errors.pop(0)
+    return results
 
 
 def parallel_map(function, items):
