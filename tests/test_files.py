@@ -149,6 +149,20 @@ def test_a_replaced_file_keeps_its_permissions(tmp_path):
     assert stat.S_IMODE(os.stat(tmp_path / "private").st_mode) == 0o600
 
 
+def test_a_write_protected_file_is_not_replaced(tmp_path, monkeypatch):
+    def open_as_a_user(path, mode, **options):             # and not as root, who may write to all
+        if mode != "rb" and os.path.exists(path) and not os.stat(path).st_mode & stat.S_IWUSR:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return open(path, mode, **options)
+
+    (tmp_path / "model.npz").write_bytes(b"PK, a previous")
+    (tmp_path / "model.npz").chmod(0o444)
+    monkeypatch.setattr("tinycodec.files.safe.open", open_as_a_user, raising=False)
+    with pytest.raises(PermissionError, match="model.npz"):
+        write_file(tmp_path / "model.npz", b"PK, a new one")
+    assert (tmp_path / "model.npz").read_bytes() == b"PK, a previous"
+
+
 def test_a_file_of_another_kind_is_not_replaced(tmp_path):
     (tmp_path / "digits.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(ValueError, match=r"digits.npy: expected a new name, or a file to replace that begins with b'PK', got one of another kind"):

@@ -30,9 +30,10 @@ def read_file(path):
 
 
 def expect_kind(path, begin):
-    """Raise ValueError if `path` is a file of another kind, with other bytes than these two at its beginning."""
+    """Raise ValueError if `path` is a file of another kind, with other bytes than these two at its beginning, and
+    OSError if it is write-protected: it could be replaced all the same."""
     if os.path.isfile(path):
-        with open(path, "rb") as file:
+        with open(path, "r+b") as file:
             if file.read(2) not in (b"", begin):
                 raise ValueError(f"{path}: expected a new name, or a file to replace that begins with {begin}, got one of another kind")
 
