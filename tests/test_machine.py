@@ -184,6 +184,12 @@ def test_cores_are_those_that_the_process_may_use():
         os.sched_setaffinity(0, before)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="Python can be told the number of cores from 3.13 on")
+def test_cores_are_at_most_what_python_was_told():
+    command = [sys.executable, "-X", "cpu_count=1", "-c", "from tinycodec import machine; print(machine.cores())"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"
+
+
 def test_importing_the_package_changes_no_environment():
     script = "import os; before = dict(os.environ); import tinycodec, tinycodec.__main__; assert dict(os.environ) == before"
     subprocess.run([sys.executable, "-c", script], check=True)

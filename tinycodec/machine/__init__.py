@@ -23,7 +23,9 @@ lock, users, before = Lock(), 0, None
 
 def cores():
     """The number of cores that this process may use, by its affinity and by a container's quota."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = os.cpu_count() or 1                # or what Python was told that it is
+    if hasattr(os, "sched_getaffinity"):
+        count = min(count, len(os.sched_getaffinity(0)))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return max(1, min(count, -(-int(quota) // int(period))))
