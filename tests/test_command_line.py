@@ -155,7 +155,7 @@ def test_training_writes_a_model_and_leaves_no_checkpoint(name, tinycodec, mnist
     ("train digits.npy --data mnist", "digits.npy: expected a new name"),
     ("decompress model.npz digits.tnyc -o digits.tnyc", "digits.tnyc: expected a folder, or a name that ends in"),
     ("train pngs --data mnist", "pngs: expected the name of a file"), ("train missing/model.npz --data mnist", "No such file or directory: 'missing/model.npz.checkpoint'"),
-    ("train missing/ --data mnist", "missing/: expected the name of a file"), ("train /dev/null --data mnist", "/dev/null: expected the name of a file"),
+    ("train - --data mnist", "-: expected the name of a file"), ("train missing/ --data mnist", "missing/: expected the name of a file"), ("train /dev/null --data mnist", "/dev/null: expected the name of a file"),
     ("train model.npz --data mnist --epochs 1 --lmbda 1e300", "the loss is "),
     ("info text", "text: not a tinycodec stream"), ("train model.npz --data mnist --epochs 0", "expected epochs, a positive integer"),
     ("train model.npz --data missing", "in missing, which is no folder"), ("train model.npz --data .", "neither train-images")])

@@ -51,7 +51,7 @@ def train(args):
 def train_to_file(model, images, args):
     """-> (codec, history). The file `model` then holds the codec."""
     path = Path(model)
-    if not os.path.basename(model) or path.exists() and not path.is_file():
+    if model == "-" or not os.path.basename(model) or path.exists() and not path.is_file():
         raise ValueError(f"{model}: expected the name of a file")
     expect_kind(path, b"PK")
     checkpoint = path.with_name(os.fsdecode(os.fsencode(path.name)[:244]) + ".checkpoint")     # of 255 bytes at the most
