@@ -1,4 +1,6 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
@@ -81,6 +83,31 @@ def test_an_interrupted_run_leaves_nothing_that_looks_done(tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         experiments.run(tmp_path, 500, 5, 1)
     assert not list(tmp_path.glob("*.json"))
+
+
+def test_after_an_interruption_no_other_run_begins(tmp_path, monkeypatch):
+    begun, stopping = [], Event()
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, jobs, context):
+            super().__init__(jobs)
+
+        def shutdown(self, wait=True, **options):
+            super().shutdown(wait=False, **options)
+            stopping.set()
+            super().shutdown(wait)
+
+    def run(*key):
+        begun.append(key)
+        if len(begun) > 1:
+            stopping.wait(60)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(experiments, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        experiments.sweep(tmp_path, 15, jobs=1)
+    assert len(begun) <= 2
 
 
 def test_a_model_that_is_trained_is_only_measured(done, tmp_path, monkeypatch):

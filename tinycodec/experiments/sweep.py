@@ -7,7 +7,6 @@ delete the folder to begin afresh. Then come the baselines, the tables and the p
 import argparse
 import json
 import multiprocessing
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 import tinycodec as tc
+from tinycodec.__main__ import errors_in_one_line
 from tinycodec.experiments import figures
 from tinycodec.experiments.baselines import KLT, principal_components, through_pillow
 from tinycodec.experiments.figures import mosaic, tiles
@@ -73,22 +73,14 @@ def run(out, lmbda, latent_dims, epochs):
                           "mae": mean_absolute_error(images, codec.synthesis(noisy))}
     result["bits_per_latent"] = np.sort(codec.bits(codec.dequantise(codec.quantise(y))).mean(axis=0))[::-1].tolist()
 
-    write_json(path, result)
+    write_file(path, json.dumps(result, indent=1).encode())
     return result
-
-
-def write_json(path, value):
-    write_file(path, json.dumps(value, indent=1).encode())
 
 
 def sweep(out, epochs, jobs):
     """All runs, `jobs` at once -> {(lmbda, latent_dims, epochs): result}."""
-    results, todo = {}, []
-    for key in runs(epochs):
-        if result_file(out, *key).exists():
-            results[key] = run(out, *key)
-        else:
-            todo.append(key)
+    todo = [key for key in runs(epochs) if not result_file(out, *key).exists()]
+    results = {key: run(out, *key) for key in runs(epochs) if key not in todo}
     if not todo:
         return results
 
@@ -99,13 +91,16 @@ def sweep(out, epochs, jobs):
     print(f"{len(results)} runs are done, {len(todo)} to do, {jobs} at once: about "
           f"{sum(seconds_an_epoch * e + 120 for _, _, e in todo) / jobs / 60:.0f} minutes on this machine.", flush=True)
     begun = time.monotonic()
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    try:
         futures = {pool.submit(run, out, *key): key for key in sorted(todo, key=lambda key: -key[2])}     # long ones first
         for done, future in enumerate(as_completed(futures), 1):
             results[futures[future]] = result = future.result()
             left = (time.monotonic() - begun) / done * (len(todo) - done) / 60
             print(f"{result['name']}: {result['round']['bits_file']:.1f} bits, MAE {result['round']['mae']:.4f}; "
                   f"{done} of {len(todo)} runs done, about {left:.0f} minutes left", flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)     # after Ctrl-C, what has not begun does not begin
     return results
 
 
@@ -133,7 +128,7 @@ def baselines(out):
             whole.append(point(size, tiles(decoded)))
             sizes, decoded = zip(*(through_pillow(image, format=kind, quality=quality) for image in images[:1000]))
             single.append(point(sum(sizes), np.stack(decoded), images[:1000]))
-    write_json(path, curves)
+    write_file(path, json.dumps(curves, indent=1).encode())
     return curves
 
 
@@ -158,7 +153,7 @@ def tables(results, epochs, klt):
             ("refined, one string per digit", "refined", "bits_each", "bits_actual")):
         ours = [r[kind] for r in points if 250 <= r["lmbda"] <= 4000]
         cells = [f"{100 * bd_rate((rates(REFERENCE, reference_bits), q(REFERENCE)), (rates(ours, bits), q(ours))):+.1f} %"
-                 for q in (mae_quality, psnr_quality)]
+                 for q in (mae_quality, lambda points: [p["psnr"] for p in points])]
         lines.append(f"| {label} | {cells[0]} | {cells[1]} |")
 
     lines += ["", "| lmbda | training-time bits | MAE | dithered file, bits | MAE | rounded file, bits | MAE |", "|--:" * 7 + "|"]
@@ -197,10 +192,6 @@ def mae_quality(points):
     return [-20 * np.log10(p["mae"]) for p in points]
 
 
-def psnr_quality(points):
-    return [p["psnr"] for p in points]
-
-
 def pictures(out, results, epochs, curves):
     """Write every figure into `out`."""
     _, images = tc.load_mnist()
@@ -223,7 +214,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=15, help="of each run (default 15, the reference's)")
     parser.add_argument("--jobs", type=int, default=cores(), help="runs at once (default: cores)")
     args = parser.parse_args()
-    try:
+    with errors_in_one_line("experiments"):
         args.out.mkdir(parents=True, exist_ok=True)
         results = sweep(args.out, args.epochs, args.jobs)
         curves = baselines(args.out)
@@ -231,7 +222,3 @@ def main():
         write_file(args.out / "tables.md", text.encode())
         print(f"\n{text}")
         pictures(args.out, results, args.epochs, curves)
-    except KeyboardInterrupt:
-        sys.exit("interrupted: finished runs are kept, the same command goes on from there")
-    except (OSError, ValueError, FloatingPointError) as error:
-        sys.exit(f"experiments: {error}")
