@@ -95,7 +95,8 @@ def test_a_training_in_a_thread_that_outlives_the_main_thread_ends_as_any():
 
 def test_threads_share_the_work_and_keep_its_order():
     both = threading.Barrier(2, timeout=60)                # broken, unless two threads meet there
-    assert machine.share_out(2, lambda i: both.wait() * 0 + i, range(6)) == list(range(6))
+    with machine.workers(2) as on_threads:
+        assert on_threads(lambda i: both.wait() * 0 + i, range(6)) == list(range(6))
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
@@ -111,8 +112,8 @@ def test_an_error_in_any_thread_stops_all_and_is_the_callers(thread, error):
         done.append(i)
 
     before = threading.active_count()
-    with pytest.raises(error):
-        machine.share_out(2, function, range(10**7))
+    with pytest.raises(error), machine.workers(2) as on_threads:
+        on_threads(function, range(10**7))
     assert len(done) < 10**7 - 1 and threading.active_count() == before
 
 

@@ -10,6 +10,7 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Lock, Thread
 
 import numpy as np
@@ -61,37 +62,52 @@ def workers(threads):
             before = get()
             set_to(1)
         users += 1
+    jobs, others = SimpleQueue(), []
     try:
-        on_threads = partial(share_out, threads)
+        with suppress(RuntimeError):           # the system starts no more threads: those that there are do it all
+            for _ in range(threads - 1):
+                other = Thread(target=work_off, args=[jobs], daemon=True)
+                other.start()
+                others.append(other)
+        on_threads = partial(share_out, jobs, len(others))
         on_threads.threads = threads
         yield on_threads
     finally:
+        for _ in others:
+            jobs.put(None)
+        for other in others:
+            other.join()
         with lock:
             users -= 1
             if not users:
                 set_to(before)
 
 
-def share_out(threads, function, items):
-    """[function(item) for item in items], a list or range. This thread and up to threads − 1 new ones each take
-    the next item when they are free. Raises the first error, when all have stopped."""
-    todo, results, errors = enumerate(items), [None] * len(items), []
+def work_off(jobs):
+    for job in iter(jobs.get, None):
+        job()
 
-    def work(helpers=()):
+
+def share_out(jobs, others, function, items):
+    """[function(item) for item in items], a list or range: this thread and `others` that work off `jobs` each take
+    the next item when they are free. Raises the first error, when all have stopped."""
+    todo, results, errors, ended = enumerate(items), [None] * len(items), [], SimpleQueue()
+
+    def job():
         try:
-            with suppress(RuntimeError):       # the system starts no more threads: these do it all
-                for helper in helpers:
-                    helper.start()
             for i, item in todo:
                 results[i] = function(item)
         except BaseException as error:         # Ctrl-C, too
             errors.append(error)
             deque(todo, 0)                     # nothing is left to the others
+        finally:
+            ended.put(None)
 
-    work(helpers := [Thread(target=work) for _ in items[1:threads]])
-    with suppress(RuntimeError):               # one was not started
-        for helper in helpers:
-            helper.join()
+    for _ in range(others):
+        jobs.put(job)
+    job()
+    for _ in range(others + 1):
+        ended.get()
     if errors:
         raise errors.pop(0)
     return results
