@@ -73,6 +73,8 @@ def main():
 
 
 def benchmark(args, on_threads):
+    script = PEAK_MEMORY.format(batch=args.batch, threads=args.threads)       # first: a process inherits its parent's peak
+    memory = float(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout)
     rng = np.random.default_rng(0)
     images, test_images = tc.load_mnist()
     codec = tc.Codec()
@@ -120,9 +122,7 @@ def benchmark(args, on_threads):
     print(f"compress                    {median['encode']:8.0f} images/s ±{spread['encode'] / 2:.0%}")
     print(f"decompress                  {median['decode']:8.0f} images/s ±{spread['decode'] / 2:.0%}")
     print(f"compress_each               {median['each']:8.0f} images/s ±{spread['each'] / 2:.0%}")
-    script = PEAK_MEMORY.format(batch=args.batch, threads=args.threads)
-    peak = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
-    print(f"peak memory of training     {float(peak):8.0f} MiB, in a process of its own\n")
+    print(f"peak memory of training     {memory:8.0f} MiB, in a process of its own\n")
 
     print("one training step, ms        forward  backward  share of a core's peak")
     core = median["peak"] / len(parts)
