@@ -100,10 +100,10 @@ def one_digit(path, codec, image):
     for part, text in zip(parts, (
             f"1  A network, the analysis transform, turns 784 pixels x into {d} numbers, the latents y.",
             "2  Each y is rounded to μ + k. The prior gives the integer k a probability p: the Gaussian's area\n"
-            "    within ½ of it. That costs −log₂ p bits: the range coder's interval, at first [0, 1), is divided\n"
-            "    among the integers by their p, and what belongs to k is the next interval.",
-            f"3  All {bits:.2f} bits: the last interval is $2^{{-{bits:.2f}}}$ wide. Black binary digits are those that all its\n"
-            f"    numbers begin with. {n // 8} bytes, {n} bits, are the fewest that name one of its numbers.",
+            "    within ½ of μ + k. The range coder divides its interval, at first [0, 1), among the integers by\n"
+            "    their p, and keeps k's part. It is p times as wide: −log₂ p more binary digits to name it.",
+            f"3  All {bits:.2f} bits: the last interval is $2^{{-{bits:.2f}}}$ wide. Black: binary digits that all its numbers share.\n"
+            f"    Whole bytes only: {n // 8}, {n} bits, are the fewest that name one of its numbers.",
             "4  Back: the decoder has the same prior, divides [0, 1) alike, and sees from the parts in which the\n"
             "    number lies what each k was. Another network, the synthesis transform, turns ŷ = μ + k into x̂.")):
         part.suptitle(text, x=0.01, ha="left", size=11)
@@ -122,7 +122,8 @@ def one_digit(path, codec, image):
     for i in range(0, n, 16):
         axis.axvspan(i, i + 8, color=LOST, alpha=0.2, linewidth=0)
     axis.set_xticks(np.arange(4, n, 8), [f"{byte:02x}" for byte in digit.string], family="monospace", size=min(14, 800 / n))
-    axis.set(xlim=(0, n), ylim=(2.5, -0.5), yticks=range(3), yticklabels=["lower end", "sent", "upper end"])
+    axis.set(xlim=(0, n), ylim=(2.5, -0.5), yticks=range(3), yticklabels=["lower end  0.", "sent  0.", "upper end  0."],
+             xlabel="the bytes, in base 16")
     _bare(axis)
 
     latents, decoded, error = back.subplots(1, 3, width_ratios=[2, 1, 1])
@@ -168,13 +169,13 @@ def _narrowing(bells, text, shares, total, codec, digit):
         total.barh(row, -digit.bits[i], 0.8, digit.so_far[i], color=CODED, alpha=0.4)
         _write_bits(total, row, commonprefix(interval(codec, digit.k[:i + 1].tolist())), min(5, 230 / 8 / len(digit.string)), "black")
     n = len(digit.shown)
-    bells.set(ylabel="latent", ylim=(max(n, 1) - 0.5, -0.5), yticks=range(n), yticklabels=digit.shown)
+    bells.set(xlabel="k", ylabel="latent", ylim=(max(n, 1) - 0.5, -0.5), yticks=range(n), yticklabels=digit.shown)
     text.set(xticks=[], xlim=(-0.1, 1.1))
     shares.set(xticks=[], xlim=(0, 1))
-    total.set_xlim(0, 8 * len(digit.string))
-    for axis, title in ((bells, "orange: probabilities\n▲: y − μ\nblue: rounded, k"), (text, "k         p       bits"),
-                        (shares, "interval: each bar\nis the blue part\nof the one above"),
-                        (total, "bits so far (dark: this latent's), and the\nsettled binary digits, which all\nnumbers of the interval begin with")):
+    total.set(xlabel="bits", xlim=(0, 8 * len(digit.string)))
+    for axis, title in ((bells, "orange: probabilities\n(rows: own scales)\n▲: y − μ, blue: k"), (text, "k         p       bits"),
+                        (shares, "each bar: blue part\nof the one above,\nk from left to right"),
+                        (total, "bits so far (dark: this latent's), and\nbinary digits after “0.” that all\nnumbers in the bar share")):
         axis.set_title(title, size=10)
         _bare(axis)
 
