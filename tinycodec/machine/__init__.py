@@ -6,12 +6,11 @@ Neither the environment nor anybody's setting is read or changed for that.
 """
 import ctypes
 import os
-from collections import deque
-from contextlib import contextmanager, suppress
-from functools import lru_cache, partial
+from contextlib import contextmanager, nullcontext, suppress
+from functools import lru_cache
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Lock
 
 import numpy as np
 from numpy.linalg import _umath_linalg
@@ -54,7 +53,7 @@ def library():
 
 @contextmanager
 def workers(threads):
-    """-> on_threads(function, items), which is `share_out`, with one thread of the matrix library for each of ours."""
+    """-> on_threads(function, items), the list that `map` would make, with one thread of the matrix library for each."""
     global users, before
     get, set_to = library() or (lambda: None, lambda n: None)
     with lock:
@@ -62,55 +61,25 @@ def workers(threads):
             before = get()
             set_to(1)
         users += 1
-    jobs, others = SimpleQueue(), []
     try:
-        with suppress(RuntimeError):           # the system starts no more threads: those that there are do it all
-            for _ in range(threads - 1):
-                other = Thread(target=work_off, args=[jobs], daemon=True)
-                other.start()
-                others.append(other)
-        on_threads = partial(share_out, jobs, len(others))
-        on_threads.threads = threads
-        yield on_threads
+        with thread_pool(threads) as pool:
+            def on_threads(function, items):
+                return pool.map(function, items, chunksize=1) if pool else list(map(function, items))
+            on_threads.threads = threads
+            yield on_threads
     finally:
-        for _ in others:
-            jobs.put(None)
-        for other in others:
-            other.join()
         with lock:
             users -= 1
             if not users:
                 set_to(before)
 
 
-def work_off(jobs):
-    for job in iter(jobs.get, None):
-        job()
-
-
-def share_out(jobs, others, function, items):
-    """[function(item) for item in items], a list or range: this thread and `others` that work off `jobs` each take
-    the next item when they are free. Raises the first error, when all have stopped."""
-    todo, results, errors, ended = enumerate(items), [None] * len(items), [], SimpleQueue()
-
-    def job():
-        try:
-            for i, item in todo:
-                results[i] = function(item)
-        except BaseException as error:         # Ctrl-C, too
-            errors.append(error)
-            deque(todo, 0)                     # nothing is left to the others
-        finally:
-            ended.put(None)
-
-    for _ in range(others):
-        jobs.put(job)
-    job()
-    for _ in range(others + 1):
-        ended.get()
-    if errors:
-        raise errors.pop(0)
-    return results
+def thread_pool(threads):
+    """multiprocessing's, as that of concurrent.futures takes no work once the main thread has ended."""
+    with suppress(RuntimeError, AttributeError):           # AttributeError: what it raises if not all threads could start
+        if threads > 1:
+            return ThreadPool(threads)
+    return nullcontext()                                   # one thread, or none to be had: the caller does the work
 
 
 def parallel_map(function, items):
