@@ -1,7 +1,7 @@
 """What users call: images -> latents -> integers -> bytes, and back.
 
-Latents, here (n, latent_dims), are quantised with an offset u: integers k = round(y − μ − u) are
-coded, under N(−u, σ²), and g_s sees ŷ = k + μ + u.
+Latents, here (n, latent_dims), are rounded to the grid μ + u + integers: k = round(y − μ − u) is
+coded, under N(−u, σ²), as y − μ − u is if y is N(μ, σ²), and g_s sees ŷ = k + μ + u.
 
 Rounding: u = 0. The most probable latent, μ, is then a value that ŷ can take.
 Dither:   u ~ U(−½, ½), pseudo-random: the decoder makes the same. As u is uniform, so is ŷ − y, as
@@ -10,7 +10,7 @@ import numpy as np
 
 from .model import Model
 
-MAX_IMAGES = 100_000           # that are decoded from one stream, unless the caller allows more
+MAX_IMAGES = 100_000           # more in one stream are refused, unless the caller allows them
 
 
 class Codec(Model):

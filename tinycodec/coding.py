@@ -30,8 +30,8 @@ def cumulative(k, mean, std, limit):
 def encode(integers, means, stds, limit):
     """Integers in ±limit, each under N(mean, std²) -> the shortest bytes that name them.
 
-    The interval is [low, low + width), in units of 2^−bits. When width gets small, all three gain
-    32 bits. Python's integers are unbounded, so carries need no care."""
+    The interval is [low, low + width), in units of 2^−bits. When width falls below 2³², units get
+    2³² times finer. Python's integers are unbounded, so carries need no care."""
     low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1), in 64 bits
     for k, mean, std in zip(integers, means, stds):
         s = width >> 24                                    # one share
@@ -74,12 +74,14 @@ def shortest_in_interval(low, width, bits):
     >>> shortest_in_interval(3 * 2**64 // 10, 2**64 // 10, 64).hex()
     '4d'
 
-    How many bits is that, for a width of 2⁻ᴵ? M bytes suffice, if 8M = I + f with f in [0, 8).
-    M − j do, which saves 8 bits more for each j ≥ 1, if a multiple of 256^(j − M) is inside: with
-    probability width/spacing = 2^(f − 8j). For large I, f is uniform: I + f − 8 Σⱼ 2^(f − 8j) has
-    the mean I + 4 − 1/ln 2, so strings take 2.56 bits more than their information."""
-    for m in range(bits // 8 + 1):
-        shift = bits - 8 * m
-        first = -(-low >> shift)           # ⌈low/2^shift⌉: the first multiple of 256⁻ᵐ from low on
-        if first << shift < low + width:
-            return first.to_bytes(m, "big")
+    How many bits is that, for a width of 2⁻ᴵ? If 8M = I + f with f in [0, 8), M bytes always do, as
+    multiples of 256⁻ᴹ are at most a width apart. M − j bytes, 8j bits fewer, do with probability
+    width/spacing = 2^(f − 8j), so the mean is I + f − 8 Σⱼ 2^(f − 8j), j ≥ 1. For large I, f is
+    uniform, and that averages to I + 4 − 1/ln 2: strings take 2.56 bits more than information."""
+    def first(m):                                      # ⌈low/256⁻ᵐ⌉, the first multiple from low on
+        return -(-low >> (bits - 8 * m))
+
+    m = -(-(bits + 1 - width.bit_length()) // 8)       # M, as width ≥ 2^(bit_length − 1)
+    while m and first(m - 1) << (bits - 8 * (m - 1)) < low + width:
+        m -= 1
+    return first(m).to_bytes(m, "big")

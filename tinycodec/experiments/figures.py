@@ -104,14 +104,14 @@ def one_digit(path, codec, image):
             "    their p, and keeps k's part. It is p times as wide: −log₂ p more binary digits to name it.",
             f"3  All {bits:.2f} bits: the last interval is $2^{{-{bits:.2f}}}$ wide. Black: binary digits that all its numbers share.\n"
             f"    Whole bytes only: {n // 8}, {n} bits, are the fewest that name one of its numbers.",
-            "4  Back: the decoder has the same prior, divides [0, 1) alike, and sees from the parts in which the\n"
-            "    number lies what each k was. Another network, the synthesis transform, turns ŷ = μ + k into x̂.")):
+            "4  Back: the decoder has the same prior and divides [0, 1) alike. The part that holds the number gives\n"
+            "    k, latent by latent. Another network, the synthesis transform, turns ŷ = μ + k into x̂.")):
         part.suptitle(text, x=0.01, ha="left", size=11)
 
     pixels, latents = there.subplots(1, 2, width_ratios=[1, 2.8])
     _show(pixels, image, f"x, {8 * image.size:,} bits")
     _latents(latents, codec, digit.y, digit.shown, "blue: y. orange: what the prior, one Gaussian per latent, expects: μ ± σ.\n"
-             f"×: {d - rows} that cost no bits. Their σ is near 0, and μ is in the decoder.")
+             f"×: {d - rows} that cost no bits. Their σ is near 0: k is always 0.")
     _narrowing(*middle.subplots(1, 4, sharey=True, width_ratios=[1.3, 1.5, 1.3, 2.9]), codec, digit)
 
     axis = code.subplots()
