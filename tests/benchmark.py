@@ -125,15 +125,18 @@ def benchmark(args, on_threads):
     print(f"peak memory of training     {memory:8.0f} MiB, in a process of its own\n")
 
     print("one training step, ms        forward  backward  share of a core's peak")
-    core = median["peak"] / len(parts)
+    core, above = median["peak"] / len(parts), False
     for layer, (forward, backward, count) in zip(layers, timed):
         share = 2 * count * len(parts[0]) / (forward + backward) / core
+        above |= share > 1
         print(f"  {type(layer).__name__:<24} {1e3 * forward:9.2f} {1e3 * backward:9.2f}" + (f"{share:9.2f}" if count else ""))
     whole = 1e3 * args.batch / median["train"]
     print(f"  {'all layers':<24} {1e3 * timed[:, 0].sum():9.2f} {1e3 * timed[:, 1].sum():9.2f}")
     print(f"  {'gradients of the loss':<24} {1e3 * median['gradients']:9.2f}")
     print(f"  {'Adam':<24} {1e3 * median['adam']:9.2f}           {1e3 * median['adam'] / whole:.0%} of the step")
     print(f"  {'whole step':<24} {whole:9.2f}")
+    if above:
+        print("A share above 1: the matrix product was timed at a worse moment, or at a lower clock, than this layer.")
     print(f"\nIn words: of the time of a training step, {np.median(utilisation):.0%} would suffice if this machine did nothing "
           f"but the matrix products, as fast as it can.")
 
