@@ -66,14 +66,14 @@ def small_runs(mnist):
 def done(small_runs, tmp_path_factory):
     """(folder, result) of a run."""
     folder = tmp_path_factory.mktemp("experiments")
-    return folder, experiments.run(folder, 500, 5, 1)
+    return folder, experiments.run(folder, 500, 1)
 
 
 def test_a_run_that_is_done_is_not_repeated(done, monkeypatch):
     folder, result = done
     monkeypatch.setattr(tc, "train", None)
     monkeypatch.setattr(tc.Codec, "compress", None)
-    assert experiments.run(folder, 500, 5, 1) == json.loads(json.dumps(result))
+    assert experiments.run(folder, 500, 1) == json.loads(json.dumps(result))
 
 
 def test_an_interrupted_run_leaves_nothing_that_looks_done(tmp_path, monkeypatch):
@@ -81,7 +81,7 @@ def test_an_interrupted_run_leaves_nothing_that_looks_done(tmp_path, monkeypatch
         raise KeyboardInterrupt
     monkeypatch.setattr(tc.Codec, "compress", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        experiments.run(tmp_path, 500, 5, 1)
+        experiments.run(tmp_path, 500, 1)
     assert not list(tmp_path.glob("*.json"))
 
 
@@ -115,7 +115,7 @@ def test_a_model_that_is_trained_is_only_measured(done, tmp_path, monkeypatch):
     model, = folder.glob("*.npz")
     (tmp_path / model.name).write_bytes(model.read_bytes())
     monkeypatch.setattr(tc, "train", None)
-    assert experiments.run(tmp_path, 500, 5, 1) == result
+    assert experiments.run(tmp_path, 500, 1) == result
 
 
 def test_tables_and_pictures_are_made_of_the_results(done, monkeypatch):
@@ -123,10 +123,10 @@ def test_tables_and_pictures_are_made_of_the_results(done, monkeypatch):
     folder, run = done
     # Any results will do here: one run posing as all, its rate and quality moved along a curve.
     results = {}
-    for i, (lmbda, d, epochs) in enumerate(experiments.runs(1)):
+    for i, (lmbda, epochs) in enumerate(experiments.runs(1)):
         moved = {kind: {"bits_ideal": 5.0 + 10 * i, "bits_file": 5.0 + 10 * i, "bits_each": 8.0 + 10 * i,
                         "mae": 0.08 / (i + 1), "psnr": 14.0 + i} for kind in ("round", "refined", "dither")}
-        results[lmbda, d, epochs] = run | moved | {"lmbda": lmbda, "latent_dims": d}
+        results[lmbda, epochs] = run | moved | {"lmbda": lmbda}
     curve = [{"bits": 10.0, "mae": 0.1, "psnr": 12.0}, {"bits": 100.0, "mae": 0.05, "psnr": 17.0}]
     text = experiments.tables(results, 1, curve)
     assert text.count("\n| 2000 |") == 3 and "BD-rate" in text and "nan" not in text

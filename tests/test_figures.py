@@ -11,7 +11,7 @@ from tinycodec.experiments import figures
 
 CURVE = [{"bits": 10.0, "bits_ideal": 10.0, "bits_file": 11.0, "bits_each": 12.0, "mae": 0.1, "psnr": 12.0 + i, "lmbda": 500 * i}
          for i in (1, 2)]
-POINTS = [{"lmbda": p["lmbda"], "latent_dims": 5, "bits_per_latent": [3.0, 1.0, 0.0], "training": p,
+POINTS = [{"lmbda": p["lmbda"], "bits_per_latent": [3.0, 1.0, 0.0], "training": p,
            "round": p, "refined": p, "dither": p} for p in CURVE]
 
 

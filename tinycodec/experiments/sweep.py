@@ -32,17 +32,17 @@ REFERENCE, RELATIVE_TIME = (json.loads(Path(__file__).with_name("reference.json"
 
 
 def runs(epochs):
-    """-> [(lmbda, latent_dims, epochs)]"""
-    return list(dict.fromkeys([(lmbda, 50, epochs) for lmbda in LMBDAS] + [(2000, 50, e) for e in EPOCHS if e <= 2 * epochs]))
+    """-> [(lmbda, epochs)]"""
+    return list(dict.fromkeys([(lmbda, epochs) for lmbda in LMBDAS] + [(2000, e) for e in EPOCHS if e <= 2 * epochs]))
 
 
-def result_file(out, lmbda, latent_dims, epochs):
-    return out / f"lmbda{lmbda}_latents{latent_dims}_epochs{epochs}.json"
+def result_file(out, lmbda, epochs):
+    return out / f"lmbda{lmbda}_epochs{epochs}.json"
 
 
-def run(out, lmbda, latent_dims, epochs):
+def run(out, lmbda, epochs):
     """Train one codec and measure it on the test digits; a dict, from its file if there is one."""
-    path = result_file(out, lmbda, latent_dims, epochs)
+    path = result_file(out, lmbda, epochs)
     if path.exists():
         return json.loads(path.read_text())
     train_images, images = tc.load_mnist()
@@ -50,7 +50,7 @@ def run(out, lmbda, latent_dims, epochs):
     if model.exists():
         codec = tc.Codec.load(model)
     else:
-        codec = tc.Codec(latent_dims)
+        codec = tc.Codec()
         tc.train(codec, train_images, lmbda, epochs=epochs, threads=1, progress=False)
         codec.save(model)
 
@@ -60,7 +60,7 @@ def run(out, lmbda, latent_dims, epochs):
         return {"bits_ideal": codec.bits(y_hat).sum() / len(images), "bits_file": 8 * len(data) / len(images),
                 "mae": mean_absolute_error(images, decoded), "psnr": psnr(images, decoded).mean()}, y_hat
 
-    result = {"name": path.stem, "lmbda": lmbda, "latent_dims": latent_dims, "epochs": epochs}
+    result = {"name": path.stem, "lmbda": lmbda, "epochs": epochs}
     for kind, options in (("round", {}), ("refined", {"lmbda": lmbda, "refine": SWEEPS}),
                           ("dither", {"quantizer": "dither"})):
         result[kind], y_hat = measure(codec.compress(images, **options))
@@ -78,22 +78,14 @@ def run(out, lmbda, latent_dims, epochs):
 
 
 def sweep(out, epochs, jobs):
-    """All runs, `jobs` at once -> {(lmbda, latent_dims, epochs): result}."""
+    """All runs, `jobs` at once -> {(lmbda, epochs): result}."""
     todo = [key for key in runs(epochs) if not result_file(out, *key).exists()]
     results = {key: run(out, *key) for key in runs(epochs) if key not in todo}
-    if not todo:
-        return results
-
-    train_images, _ = tc.load_mnist()
-    begun = time.monotonic()
-    tc.train(tc.Codec(), train_images[:12_800], 2000, epochs=1, threads=1, progress=False)
-    seconds_an_epoch = (time.monotonic() - begun) * len(train_images) / 12_800
-    print(f"{len(results)} runs are done, {len(todo)} to do, {jobs} at once: about "
-          f"{sum(seconds_an_epoch * e + 120 for _, _, e in todo) / jobs / 60:.0f} minutes on this machine.", flush=True)
+    print(f"{len(results)} runs are done, {len(todo)} to do, {jobs} at once.", flush=True)
     begun = time.monotonic()
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
     try:
-        futures = {pool.submit(run, out, *key): key for key in sorted(todo, key=lambda key: -key[2])}     # long ones first
+        futures = {pool.submit(run, out, *key): key for key in sorted(todo, key=lambda key: -key[1])}     # long ones first
         for done, future in enumerate(as_completed(futures), 1):
             results[futures[future]] = result = future.result()
             left = (time.monotonic() - begun) / done * (len(todo) - done) / 60
@@ -134,7 +126,7 @@ def baselines(out):
 
 def tables(results, epochs, klt):
     """-> Markdown; `klt` is the KLT's curve of `baselines`."""
-    points = [results[lmbda, 50, epochs] for lmbda in LMBDAS]
+    points = [results[lmbda, epochs] for lmbda in LMBDAS]
     lines = ["| lmbda | bits, ideal | bits in the file | bits as strings | MAE | PSNR [dB] "
              "| refined: bits in the file | MAE | PSNR [dB] |", "|--:" * 9 + "|"]
     for r in points:
@@ -180,7 +172,7 @@ def against_time(results):
     """-> [(system, epochs, training time in epochs of tinycodec, loss on the test digits)] at lmbda 2000."""
     reference = next(p for p in REFERENCE if p["lmbda"] == 2000)
     return [("tinycodec", e, e, r["round"]["bits_ideal"] + 2000 * r["round"]["mae"])
-            for (lmbda, d, e), r in sorted(results.items()) if (lmbda, d) == (2000, 50)] + [
+            for (lmbda, e), r in sorted(results.items()) if lmbda == 2000] + [
             ("reference", 15, 15 * RELATIVE_TIME["value"], reference["bits_ideal"] + 2000 * reference["mae"])]
 
 
@@ -195,7 +187,7 @@ def mae_quality(points):
 def pictures(out, results, epochs, curves):
     """Write every figure into `out`."""
     _, images = tc.load_mnist()
-    points = [results[lmbda, 50, epochs] for lmbda in LMBDAS]
+    points = [results[lmbda, epochs] for lmbda in LMBDAS]
     codecs = {r["lmbda"]: tc.Codec.load(out / f"{r['name']}.npz") for r in points}
     figures.rate_distortion(out / "rate_distortion.png", points, REFERENCE, curves)
     figures.against_lmbda(out / "against_lmbda.png", points, REFERENCE)

@@ -61,25 +61,20 @@ def workers(threads):
             before = get()
             set_to(1)
         users += 1
+    pool = None                                # as one thread is enough, or no other to be had: the caller does the work
+    with suppress(RuntimeError, AttributeError):           # the latter if some could start (concurrent.futures' pool would
+        pool = threads > 1 and ThreadPool(threads)         # take no work once the main thread has ended)
     try:
-        with thread_pool(threads) as pool:
-            def on_threads(function, items):
-                return pool.map(function, items, chunksize=1) if pool else list(map(function, items))
-            on_threads.threads = threads
+        def on_threads(function, items):
+            return pool.map(function, items, chunksize=1) if pool else list(map(function, items))
+        on_threads.threads = threads
+        with pool or nullcontext():
             yield on_threads
     finally:
         with lock:
             users -= 1
             if not users:
                 set_to(before)
-
-
-def thread_pool(threads):
-    """multiprocessing's, as that of concurrent.futures takes no work once the main thread has ended."""
-    with suppress(RuntimeError, AttributeError):           # AttributeError: what it raises if not all threads could start
-        if threads > 1:
-            return ThreadPool(threads)
-    return nullcontext()                                   # one thread, or none to be had: the caller does the work
 
 
 def parallel_map(function, items):
