@@ -1,7 +1,7 @@
 """What users call: images -> latents -> integers -> bytes, and back.
 
-Latents, here (n, latent_dims), are rounded to the grid μ + u + integers: k = round(y − μ − u) is
-coded, under N(−u, σ²), as y − μ − u is if y is N(μ, σ²), and g_s sees ŷ = k + μ + u.
+Latents, here (n, latent_dims), are rounded to the grid μ + u + integers. What is coded is
+k = round(y − μ − u), under N(−u, σ²), the prior of y − μ − u. What g_s sees is ŷ = k + μ + u.
 
 Rounding: u = 0. The most probable latent, μ, is then a value that ŷ can take.
 Dither:   u ~ U(−½, ½), pseudo-random: the decoder makes the same. As u is uniform, so is ŷ − y, as
@@ -21,7 +21,7 @@ class Codec(Model):
         self.fix_sigma()
 
     def fix_sigma(self):
-        """Fix σ, float64 (latent_dims,), for the range coder; to be called after changing log σ.
+        """Fix σ, float64 (latent_dims,), for the range coder; to do after log σ changes (train does).
 
         One different bit derails a range decoder, and exp may differ in its last bit on another
         machine. So σ is saved with the model. Nothing else in range decoding can differ: u and

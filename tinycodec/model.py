@@ -6,7 +6,7 @@
                                    ▼                            and takes about `rate` bits
                         rate = −Σ log₂ p(ỹ)             p: the prior, learnt, too; μ: its mean
 
-    loss = rate [bits per image] + lmbda · distortion [mean |x − x̂|, of pixels in 0 … 1, clipped]
+    loss = rate [bits per image] + lmbda · distortion [mean of |pixel_errors|, pixels in 0 … 1]
 """
 import numpy as np
 

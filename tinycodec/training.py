@@ -1,4 +1,7 @@
-"""Training: minimise rate + lmbda · distortion (model.py), in bits an image, with Adam."""
+"""Training: minimise rate + lmbda · distortion (model.py), in bits an image, with Adam.
+
+In the loop of `train`, `run` (machine/session.py) shares out model.loss_and_gradients and a fast
+`adam_step` of all parameters to threads, and keeps the history, progress, checkpoints, and σ."""
 import numpy as np
 
 # Factors on the learning rate. Adam moves an entry by about one learning rate per step, too little
@@ -10,8 +13,8 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     """Step t = 1, 2, … of Adam (Kingma & Ba 2015, algorithm 1), in place: p is a parameter, g the
     loss's gradient in p, m and v are arrays like p, at first 0.
 
-    Late in training a rare large g (m, v ≈ 0) moves p by (1 − β₁)/√(1 − β₂) learning rates: 1, but
-    3.2 at the usual β₂ = 0.999. That woke unused latents: the loss at lmbda 100 was 17.4, not 12.6.
+    Late in training a rare large g (m, v ≈ 0) moves p at once by (1 − β₁)/√(1 − β₂) learning rates:
+    1 here. The usual β₂ of 0.999, hence 3.2, woke unused latents (lmbda 100: loss 17.4, not 12.6).
     """
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
@@ -25,8 +28,8 @@ def schedule(step, steps, lmbda, learning_rate):
     """-> (learning rate, weight of the rate) for step = 0 … steps − 1.
 
     The learning rate falls to 0 on a cosine (Loshchilov & Hutter 2017). The weight is a rate
-    warm-up: in full from the start, the rate makes latents constant before g_s has learnt to use
-    them, for good. So for lmbda < 2000 it begins at lmbda/2000; it is 1 after 10 % of the steps."""
+    warm-up: in full from the start, the rate makes latents constant, for good, before g_s learns to
+    use them. So for lmbda < 2000 it begins at lmbda/2000, and grows to 1 in 10 % of the steps."""
     cosine = (1 + np.cos(np.pi * step / steps)) / 2
     first = min(1, lmbda / 2000)
     return learning_rate * cosine, min(1, first + (1 - first) * step / (0.1 * steps))
@@ -59,8 +62,6 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
         while len(run.history) < run.steps:                # an epoch each
             for x, noise in batches(run.images, batch, codec.latent_dims, rng):
                 step_size, weight = schedule(len(run.history), run.steps, lmbda, learning_rate)
-                # model.loss_and_gradients of x as pixels, but each thread has its share; then
-                # `adam_step` of each parameter, made fast, at SPEED times the learning rate.
                 terms, grads = run.loss_and_gradients(codec, x, noise, lmbda, distortion, weight)
                 run.adam_step(grads, step_size)
                 run.record(terms)
