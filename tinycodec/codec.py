@@ -21,7 +21,7 @@ class Codec(Model):
         self.fix_sigma()
 
     def fix_sigma(self):
-        """Fix σ, float64 (latent_dims,), for the range coder; to do after log σ changes (train does).
+        """Fix σ, float64 (latent_dims,), for the range coder, when log σ has changed, as in train.
 
         One different bit derails a range decoder, and exp may differ in its last bit on another
         machine. So σ is saved with the model. Nothing else in range decoding can differ: u and
