@@ -199,3 +199,10 @@ def test_progress_is_a_plain_line_an_epoch_where_there_is_no_terminal(mnist, cap
 def test_silence_is_silent(mnist, capsys):
     train_a_little(mnist)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_prior_that_is_put_in_place_of_the_codecs_is_trained(mnist):
+    codec = tc.Codec(latent_dims=2)
+    codec.prior = NoisyGaussian(2)
+    tc.train(codec, mnist[0][:8], 1000, epochs=1, progress=False)
+    assert codec.prior.params["log_sigma"].all()

@@ -2,7 +2,6 @@
 
 Latents, here (n, latent_dims), are rounded to the grid μ + u + integers. What is coded is
 k = round(y − μ − u), under N(−u, σ²), the prior of y − μ − u. What g_s sees is ŷ = k + μ + u.
-
 Rounding: u = 0. The most probable latent, μ, is then a value that ŷ can take.
 Dither:   u ~ U(−½, ½), pseudo-random: the decoder makes the same. As u is uniform, so is ŷ − y, as
           in training, whatever y is: universal quantisation (Ziv 1985; Agustsson & Theis 2020)."""

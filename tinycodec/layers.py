@@ -14,8 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 def weights_and_biases(rng, shape, d_out, dtype):
     """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), b is 0."""
-    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])      # ConvTranspose2D: swapped
-    most = math.sqrt(6 / (fan_in + fan_out))
+    most = math.sqrt(6 / (math.prod(shape[1:]) + math.prod(shape[:-1])))
     return {"w": rng.uniform(-most, most, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 
 
@@ -45,8 +44,7 @@ class LeakyReLU:
         return np.maximum(x, y, out=y), x
 
     def backward(self, dy, x):
-        # The derivative is 1 where x > 0, else slope. (np.where would take seven times as long.)
-        return dy * np.maximum(x > 0, self.slope, dtype=dy.dtype), {}
+        return dy * np.maximum(x > 0, self.slope, dtype=dy.dtype), {}      # 1 or slope
 
 
 # --- convolution: each output is a filter times a patch of the image -------------------------
@@ -190,8 +188,11 @@ class Sequential:
 
     def __init__(self, *layers):
         self.layers = layers
-        self.params = {f"{i}.{key}": p
-                       for i, layer in enumerate(layers) for key, p in layer.params.items()}
+
+    @property
+    def params(self):
+        return {f"{i}.{key}": p
+                for i, layer in enumerate(self.layers) for key, p in layer.params.items()}
 
     def forward(self, x):
         caches = []

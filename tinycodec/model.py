@@ -34,8 +34,10 @@ class Model:
             ConvTranspose2D(50, 20, 5, 2, rng), LeakyReLU(),
             ConvTranspose2D(20, 1, 5, 2, rng), LeakyReLU())        # (28, 1, 28, n), not clipped
         self.prior = NoisyGaussian(self.latent_dims)
-        # All parameters by name, as "g_a.0.w": the layers' own arrays, to be changed in place.
-        self.params = named(g_a=self.g_a.params, g_s=self.g_s.params, prior=self.prior.params)
+
+    @property
+    def params(self):          # by name, as "g_a.0.w": the layers' own arrays, to be changed in place
+        return named(g_a=self.g_a.params, g_s=self.g_s.params, prior=self.prior.params)
 
 
 def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0):

@@ -4,8 +4,7 @@ In the loop of `train`, `run` (machine/session.py) shares out model.loss_and_gra
 `adam_step` of all parameters to threads, and keeps the history, progress, checkpoints, and σ."""
 import numpy as np
 
-# Factors on the learning rate. Adam moves an entry by about one learning rate per step, too little
-# for μ and log σ to follow the latents.
+# Factors on the learning rate, which is about how far Adam moves an entry: too little for these.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 
@@ -14,8 +13,7 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     loss's gradient in p, m and v are arrays like p, at first 0.
 
     Late in training a rare large g (m, v ≈ 0) moves p at once by (1 − β₁)/√(1 − β₂) learning rates:
-    1 here. The usual β₂ of 0.999, hence 3.2, woke unused latents (lmbda 100: loss 17.4, not 12.6).
-    """
+    1 here. The usual β₂ of 0.999, hence 3.2, woke unused latents (lmbda 100: 17.4, not 12.6)."""
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
     # Bias correction: m was 0 at first, so the weights of the g in it add up to 1 − β₁ᵗ; v alike.
