@@ -3,10 +3,6 @@
     python demo.py                  about three minutes on two cores
     python demo.py --epochs 15      the reference's setting
 """
-import signal
-
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:     # and not ignored
-    signal.signal(signal.SIGINT, signal.SIG_DFL)       # Ctrl-C may become any error of an import: till `main` it just ends
 import argparse
 import gzip
 import os
@@ -28,14 +24,12 @@ from tinycodec.training import SPEED, batches, schedule
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_training_options(parser, epochs=5)
+    parser.add_argument("--out", type=Path, default=Path("output"), help="folder to write to (default output/)")
+    parser.add_argument("--animation", action="store_true", help="draw learning.gif, too, in a second training")
+    args = parser.parse_args()
     with errors_in_one_line("demo.py"):
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-        add_training_options(parser, epochs=5)
-        parser.add_argument("--out", type=Path, default=Path("output"), help="folder to write to (default output/)")
-        parser.add_argument("--animation", action="store_true", help="draw learning.gif, too, in a second training")
-        args = parser.parse_args()
         tour(args)
 
 

@@ -1,7 +1,6 @@
 import argparse
 import io
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -55,20 +54,6 @@ def test_the_child_finds_packages_where_the_user_has_them(demo, monkeypatch, tmp
 def test_a_backend_that_is_not_installed_does_not_matter(tmp_path):
     done = subprocess.run([sys.executable, DEMO, "--help"], capture_output=True, text=True, env={**os.environ, "MPLBACKEND": "none"})
     assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.parametrize("handler, status", [(signal.SIG_DFL, -signal.SIGINT), (signal.SIG_IGN, 0)])
-@pytest.mark.skipif(os.name != "posix", reason="needs signals")
-def test_control_c_while_modules_are_imported_ends_without_a_traceback_unless_it_is_ignored(handler, status, tmp_path):
-    (tmp_path / "scipy.py").write_text("""if True:
-        import os, signal, sys
-        os.kill(os.getpid(), signal.SIGINT)
-        sys.path.remove(os.path.dirname(__file__))
-        del sys.modules["scipy"]
-        import scipy""")                                   # the true one
-    done = subprocess.run([sys.executable, DEMO, "--help"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)},
-                          preexec_fn=lambda: signal.signal(signal.SIGINT, handler))
-    assert (done.returncode, done.stderr) == (status, "")
 
 
 def test_the_animation_shows_the_training_of_train(demo, mnist):
