@@ -78,8 +78,8 @@ def workers(threads):
 
 
 def parallel_map(function, items):
-    """[function(item) for item in items], on all cores."""
-    with workers(default_threads()) as on_threads:
+    """[function(item) for item in items], on all cores: for a single one, no thread has to be started."""
+    with workers(min(default_threads(), len(items))) as on_threads:
         return on_threads(function, items)
 
 
