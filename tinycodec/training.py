@@ -48,10 +48,10 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     `seed` decides the order of the images and the noise. `threads` (default: one per core) changes
     only how sums are rounded. `checkpoint` is a file written at the start and after every epoch. If
     it exists, training goes on from there, and ends exactly as in one go, given the same arguments
-    and a codec as it was at the start.
+    and a codec as it was at the start. Others, and a second training at once, are a ValueError.
 
     Returns the history, arrays with one entry per step: "loss" (as if rate_weight were 1), "rate"
-    in bits, "distortion". Raises FloatingPointError at the first loss that is not finite."""
+    in bits, "distortion". Raises FloatingPointError if the loss or a weight is not finite."""
     from .machine.session import session
     rng = np.random.default_rng(seed)
     settings = dict(lmbda=lmbda, epochs=epochs, batch=batch, learning_rate=learning_rate,
