@@ -20,7 +20,7 @@ class Codec(Model):
         self.fix_sigma()
 
     def fix_sigma(self):
-        """Fix σ, float64 (latent_dims,), for the range coder, when log σ has changed, as in train.
+        """Set σ, float64 (latent_dims,), for the range coder. Call it after changing log σ.
 
         One different bit derails a range decoder, and exp may differ in its last bit on another
         machine. So σ is saved with the model. Nothing else in range decoding can differ: u and
@@ -76,7 +76,7 @@ class Codec(Model):
         return refine_integers(self, images, k, u, lmbda, refine)
 
     def compress_each(self, images, lmbda=None, refine=0):
-        """uint8 (n, 28, 28) -> n byte strings, each as short as possible: one image's integers."""
+        """uint8 (n, 28, 28) -> n byte strings, one for each image, each as short as possible."""
         return self.range_coder().encode_each(self.integers(images, 0, lmbda, refine), mean=0)
 
     def decompress_each(self, strings):

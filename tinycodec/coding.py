@@ -9,8 +9,8 @@ that has the symbol's probability. With p = ½, ¼, ¼ for a, b, c, the message 
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
-−log₂ of the width is the information. The codec leaves the work to a library, `constriction`: the
-same bytes, if its erf rounds as math.erf does (machine/rangecoder.py)."""
+−log₂ of the width is the information. The codec leaves this to a library, `constriction`: the same
+bytes where math.erf rounds as its erf does (machine/rangecoder.py)."""
 import math
 
 
@@ -78,10 +78,10 @@ def shortest_in_interval(low, width, bits):
     multiples of 256⁻ᴹ are at most a width apart. M − j bytes, 8j bits fewer, do with probability
     width/spacing = 2^(f − 8j), so the mean is I + f − 8 Σⱼ 2^(f − 8j), j ≥ 1. For large I, f is
     uniform, and that averages to I + 4 − 1/ln 2: strings take 2.56 bits more than information."""
-    def first(m):                                      # ⌈low/256⁻ᵐ⌉, the first multiple from low on
+    def first(m):                      # ⌈low · 2^(8m − bits)⌉: the first multiple of 256⁻ᵐ inside
         return -(-low >> (bits - 8 * m))
 
-    m = -(-(bits + 1 - width.bit_length()) // 8)       # M, as width ≥ 2^(bit_length − 1)
+    m = -(-(bits + 1 - width.bit_length()) // 8)               # M, as width ≥ 2^(bit_length − 1)
     while m and first(m - 1) << (bits - 8 * (m - 1)) < low + width:
         m -= 1
     return first(m).to_bytes(m, "big")

@@ -31,7 +31,7 @@ class NoisyGaussian:
     """−log₂ of `probability`, accurate in both tails, however far: ỹ (d, n) -> bits (d, n).
 
     Each latent has its μ and log σ. The Gaussian is symmetric, so what counts is z = |ỹ − μ|, and
-    the interval may be mirrored into the left tail, where SciPy's log Φ is accurate at any depth:
+    ỹ ± ½ may be mirrored into the left tail, where SciPy's log Φ is accurate at any depth:
 
               p                      a = (−½ − z)/σ
         ──┬───────┬────────┬──▶      b = (½ − z)/σ          (drawn for z > ½)
@@ -66,6 +66,6 @@ class NoisyGaussian:
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r
         dnats = dbits / np.log(2)              # as bits = −log p/ln 2
-        dy = dnats * np.sign(centred) * h * one_minus_t / sigma
-        grads = {"mu": -dy.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}
-        return dy.astype(dbits.dtype), {name: g.astype(dbits.dtype) for name, g in grads.items()}
+        dx = dnats * np.sign(centred) * h * one_minus_t / sigma
+        grads = {"mu": -dx.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}
+        return dx.astype(dbits.dtype), {name: g.astype(dbits.dtype) for name, g in grads.items()}

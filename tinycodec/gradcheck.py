@@ -1,6 +1,6 @@
 """Is a hand-derived gradient right? Compare it with differences, as in CS231n.
 
-A fixed g makes one number of a layer's output y: L = Σ g·y. As ∂L/∂y = g, backward(g) claims what
+A fixed g turns a layer's output y into a number: L = Σ g·y. As ∂L/∂y = g, backward(g) claims what
 ∂L/∂v is, for every entry v of x and of the parameters. Moving v by ±h tells what it must be:
 
     ∂L/∂v ≈ (L(v + h) − L(v − h)) / 2h

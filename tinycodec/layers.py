@@ -72,8 +72,8 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
-    `padded` is x with zeros around it; the axis n stays last. First j is unfolded, by a copy:
-    rows[r, j, c, q] = padded[r, c, stride*q + j]. Unfolding i needs none: the matrix of output row
+    `padded` is x with zeros around it; the axis n stays last. The loop over j is a copy,
+    rows[r, j, c, q] = padded[r, c, stride*q + j]. That over i needs none: the matrix of output row
     p is rows[stride*p : stride*p + kernel], contiguous, so `windows` and its reshape are views.
     """
     height, channels, width, n = x.shape
@@ -129,7 +129,7 @@ class Conv2D:
         return y.reshape(len(y), len(w), w_out, x.shape[3]), (cols, x.shape)
 
     def backward(self, dy, cache):
-        # As in Dense, with cols for x; dw sums rows. (cols @ dyᵀ)ᵀ is 13 % faster than dy @ colsᵀ.
+        # As in Dense, cols for x; dw sums over p. (cols @ dyᵀ)ᵀ is 13 % faster than dy @ colsᵀ.
         w, (cols, x_shape) = self.params["w"], cache
         dy = dy.reshape(len(dy), len(w), -1)
         dw = (cols @ dy.transpose(0, 2, 1)).sum(axis=0).T
@@ -143,7 +143,7 @@ class Conv2D:
 class ConvTranspose2D:
     """y = col2im(wᵀ @ x) + b: (H, C_in, W, N) -> (stride·H, C_out, stride·W, N).
 
-    Without b, it is the adjoint of Conv2D with this w, which maps z, like y, to w @ im2col(z):
+    Without b, the adjoint of Conv2D with this w, which maps z, of y's shape, to w @ im2col(z):
         ⟨z, col2im(wᵀ @ x)⟩ = ⟨im2col(z), wᵀ @ x⟩ = ⟨w @ im2col(z), x⟩    for all x and z.
     Take z = dy = ∂L/∂y, held fixed. L changes as ⟨dy, y⟩, to first order, so dx and dw are the
     derivatives of ⟨w @ im2col(dy), x⟩: dx = w @ im2col(dy) and dw = x @ im2col(dy)ᵀ."""

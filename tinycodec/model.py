@@ -36,7 +36,7 @@ class Model:
         self.prior = NoisyGaussian(self.latent_dims)
 
     @property
-    def params(self):          # by name, as "g_a.0.w": the layers' own arrays, to be changed in place
+    def params(self):      # by name, as "g_a.0.w": the layers' own arrays, to be changed in place
         return named(g_a=self.g_a.params, g_s=self.g_s.params, prior=self.prior.params)
 
 
@@ -71,8 +71,8 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
 
 def pixel_errors(x_hat, x):
     """x̂ − x, but 0 where x is black and x̂ < 0, or x is white and x̂ > 1: decoding clips to
-    [0, 1], which puts these pixels right. (Clipping x̂ itself would leave grey pixels that are
-    decoded outside [0, 1] without a gradient.)"""
+    [0, 1], which puts these pixels right. (Clipping x̂ itself would rob grey pixels that are decoded
+    outside [0, 1] of their gradient.)"""
     error = x_hat - x
     right = ((x == 0) & (error < 0)) | ((x == 1) & (error > 0))
     return error * ~right

@@ -1,10 +1,7 @@
-"""Training: minimise rate + lmbda · distortion (model.py), in bits an image, with Adam.
-
-In the loop of `train`, `run` (machine/session.py) shares out model.loss_and_gradients and a fast
-`adam_step` of all parameters to threads, and keeps the history, progress, checkpoints, and σ."""
+"""Training: minimise rate + lmbda · distortion (model.py), in bits an image, with Adam."""
 import numpy as np
 
-# Factors on the learning rate, which is about how far Adam moves an entry: too little for these.
+# Factors on the learning rate. Adam moves an entry by about that a step: too little for these.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 
@@ -13,7 +10,7 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     loss's gradient in p, m and v are arrays like p, at first 0.
 
     Late in training a rare large g (m, v ≈ 0) moves p at once by (1 − β₁)/√(1 − β₂) learning rates:
-    1 here. The usual β₂ of 0.999, hence 3.2, woke unused latents (lmbda 100: 17.4, not 12.6)."""
+    1 here; 3.2 at the usual 0.999 woke unused latents (lmbda 100: loss 17.4, not 12.6)."""
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
     # Bias correction: m was 0 at first, so the weights of the g in it add up to 1 − β₁ᵗ; v alike.
@@ -56,10 +53,13 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     rng = np.random.default_rng(seed)
     settings = dict(lmbda=lmbda, epochs=epochs, batch=batch, learning_rate=learning_rate,
                     distortion=distortion, seed=seed)
+    # machine/session.py: threads, history, progress, checkpoints, and codec.fix_sigma() in the end.
     with session(codec, images, rng, SPEED, settings, threads, progress, checkpoint) as run:
         while len(run.history) < run.steps:                # an epoch each
             for x, noise in batches(run.images, batch, codec.latent_dims, rng):
                 step_size, weight = schedule(len(run.history), run.steps, lmbda, learning_rate)
+                # As model.loss_and_gradients(codec, pixels of x, noise, …), then for each parameter
+                # adam_step(p, g, m, v, t, SPEED.get(name, 1) * step_size), but on several threads.
                 terms, grads = run.loss_and_gradients(codec, x, noise, lmbda, distortion, weight)
                 run.adam_step(grads, step_size)
                 run.record(terms)
