@@ -170,7 +170,7 @@ def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_parameters(mnist
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_weights_that_are_not_finite_after_an_epoch_end_the_training_before_they_are_written(mnist, tmp_path):
     path = tmp_path / "checkpoint"
-    with pytest.raises(FloatingPointError, match="weights are not finite after step 1: a lower"):
+    with pytest.raises(FloatingPointError, match="weights are not finite after step 1"):
         tc.train(tc.Codec(latent_dims=2), mnist[0][:8], 1e30, epochs=1, learning_rate=1e38, progress=False, checkpoint=path)
     assert np.isfinite(tc.Codec.load(path).params["g_a.0.w"]).all()
 

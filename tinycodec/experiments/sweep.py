@@ -144,7 +144,8 @@ def tables(results, epochs, klt):
             ("refined, in the file (reference: ideal)", "refined", "bits_file", "bits_ideal"),
             ("refined, one string per digit", "refined", "bits_each", "bits_actual")):
         ours = [r[kind] for r in points if 250 <= r["lmbda"] <= 4000]
-        cells = [f"{100 * bd_rate((rates(REFERENCE, reference_bits), q(REFERENCE)), (rates(ours, bits), q(ours))):+.1f} %"
+        rates = [p[reference_bits] for p in REFERENCE], [p[bits] for p in ours]
+        cells = [f"{100 * bd_rate((rates[0], q(REFERENCE)), (rates[1], q(ours))):+.1f} %"
                  for q in (mae_quality, lambda points: [p["psnr"] for p in points])]
         lines.append(f"| {label} | {cells[0]} | {cells[1]} |")
 
@@ -155,7 +156,7 @@ def tables(results, epochs, klt):
 
     lines += ["", "| lmbda | latents above 0.05 bits | bits, ideal | the KLT's bits at the same MAE | times as many |", "|--:" * 5 + "|"]
     klt = sorted(klt, key=lambda p: p["bits"])
-    bits_at = PchipInterpolator(mae_quality(klt), np.log(rates(klt, "bits")), extrapolate=False)      # nan: beyond its curve
+    bits_at = PchipInterpolator(mae_quality(klt), np.log([p["bits"] for p in klt]), extrapolate=False)      # nan: beyond its curve
     for r in points:
         bits, used = r["round"]["bits_ideal"], sum(b > 0.05 for b in r["bits_per_latent"])
         linear = np.exp(bits_at(mae_quality([r["round"]])[0]))
@@ -174,10 +175,6 @@ def against_time(results):
     return [("tinycodec", e, e, r["round"]["bits_ideal"] + 2000 * r["round"]["mae"])
             for (lmbda, e), r in sorted(results.items()) if lmbda == 2000] + [
             ("reference", 15, 15 * RELATIVE_TIME["value"], reference["bits_ideal"] + 2000 * reference["mae"])]
-
-
-def rates(points, key):
-    return [p[key] for p in points]
 
 
 def mae_quality(points):

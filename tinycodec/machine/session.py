@@ -10,8 +10,6 @@ from ..model import loss_and_gradients
 from . import default_threads, workers
 from .pixels import as_pixels, check_images
 
-MAY_HELP = ": a lower learning_rate or lmbda may help"
-
 
 @contextmanager
 def session(codec, images, rng, speed, settings, threads, progress, checkpoint):
@@ -41,7 +39,8 @@ class Session:
         """-> (loss, rate, distortion), and gradients for `adam_step`. Raises FloatingPointError if they are not finite."""
         terms, shards = in_shards(codec, images, noise, lmbda, distortion, rate_weight, self.on_threads)
         if not np.isfinite(terms).all():
-            raise FloatingPointError(f"the loss is {terms[0]} at step {len(self.history) + 1}{MAY_HELP}")
+            raise FloatingPointError(f"the loss is {terms[0]} at step {len(self.history) + 1}: "
+                                     "a lower learning_rate or lmbda may help")
         return terms, shards
 
     def adam_step(self, shards, learning_rate):
@@ -51,7 +50,7 @@ class Session:
         self.history.append(terms)
         if len(self.history) % self.steps_an_epoch == 0:
             if not all(np.isfinite(p).all() for p in self.codec.params.values()):
-                raise FloatingPointError(f"weights are not finite after step {len(self.history)}{MAY_HELP}")
+                raise FloatingPointError(f"weights are not finite after step {len(self.history)}")
             if self.checkpoint:                # before the report: an epoch on the screen is safe
                 self.checkpoint.save(self.history)
         if self.report:
