@@ -1,8 +1,7 @@
 """The experiments beyond the demo:    python -m tinycodec.experiments
 
-Trains a codec for each lmbda and number of epochs, several at once. A run that is done
-is saved in the output folder and not repeated, so the command can be interrupted and typed again;
-delete the folder to begin afresh. Then come the baselines, the tables and the pictures.
+Trains a codec for each lmbda and number of epochs, several at once, then draws tables and pictures. A run that is done
+is kept in the output folder: the command can be interrupted and typed again. Delete the folder to begin afresh.
 """
 import argparse
 import json
