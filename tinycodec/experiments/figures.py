@@ -103,9 +103,9 @@ def one_digit(path, codec, image):
             "    within ½ of μ + k. The range coder divides its interval, at first [0, 1), among the integers by\n"
             "    their p, and keeps k's part. It is p times as wide: −log₂ p more binary digits to name it.",
             f"3  All {bits:.2f} bits: the last interval is $2^{{-{bits:.2f}}}$ wide. Black: binary digits that all its numbers share.\n"
-            f"    Whole bytes only: {n // 8}, {n} bits, are the fewest that name one of its numbers.",
-            "4  Back: the decoder has the same prior and divides [0, 1) alike. The part that holds the number gives\n"
-            "    k, latent by latent. Another network, the synthesis transform, turns ŷ = μ + k into x̂.")):
+            f"    {n // 8} whole bytes ({n} bits) are the fewest that name one of its numbers.",
+            "4  Back: the decoder has the same prior and divides [0, 1) alike. The part that holds the number\n"
+            "    gives k, latent by latent. Another network, the synthesis transform, turns ŷ = μ + k into x̂.")):
         part.suptitle(text, x=0.01, ha="left", size=11)
 
     pixels, latents = there.subplots(1, 2, width_ratios=[1, 2.8])
@@ -172,6 +172,8 @@ def _narrowing(bells, text, shares, total, codec, digit):
     bells.set(xlabel="k", ylabel="latent", ylim=(max(n, 1) - 0.5, -0.5), yticks=range(n), yticklabels=digit.shown)
     text.set(xticks=[], xlim=(-0.1, 1.1))
     shares.set(xticks=[], xlim=(0, 1))
+    for x in (0, 1):
+        shares.text(x, -0.3, x, ha="center", size=8)
     total.set(xlabel="bits", xlim=(0, 8 * len(digit.string)))
     for axis, title in ((bells, "orange: probabilities\n(rows: own scales)\n▲: y − μ, blue: k"), (text, "k         p       bits"),
                         (shares, "each bar: blue part\nof the one above,\nk from left to right"),
