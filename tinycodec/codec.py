@@ -33,7 +33,7 @@ class Codec(Model):
         return int(np.ceil(min(16 + 16 * self.sigma.max(), 2**20)))
 
     def range_coder(self):
-        """`constriction`'s, for integers k, whose mean is −u."""
+        """coding.encode and decode, done by `constriction`, for integers k with the mean −u."""
         from .machine.rangecoder import GaussianRangeCoder
         return GaussianRangeCoder(self.sigma, self.limit)
 
@@ -85,8 +85,9 @@ class Codec(Model):
         return self.synthesis(self.dequantise(self.range_coder().decode_each(strings, mean=0)))
 
     def compress(self, images, quantizer="round", seed=0, lmbda=None, refine=0):
-        """All in one stream: uint8 (n, 28, 28) -> bytes, with header and checksums.
-        `quantizer` is "round" or "dither" (by `seed`); lmbda and refine are as in `integers`."""
+        """All in one stream, uint8 (n, 28, 28) -> bytes: a header, then the integers of each 1,000
+        images as one message, with its checksum. `quantizer` is "round" or "dither" (by `seed`);
+        lmbda and refine are as in `integers`."""
         from .files import stream
         return stream.write(self, images, quantizer, seed, lmbda, refine)
 

@@ -16,9 +16,8 @@ from scipy.special import erfcx, log_ndtr, ndtr
 def probability(y_tilde, mu, sigma):
     """p(ỹ) = Φ((ỹ − μ + ½)/σ) − Φ((ỹ − μ − ½)/σ), where Φ (SciPy's ndtr) is the cdf of N(0, 1).
 
-    This is right near the centre, but not at 9 (if μ = 0, σ = 1): Φ(9.5) − Φ(8.5) is 1 − 1 in
-    float64, hence infinitely many bits and no gradient. The truth is 56.55 bits, and latents do lie
-    that far out when a training begins.
+    This is right near the centre. At 9 (if μ = 0, σ = 1), Φ(9.5) − Φ(8.5) is 1 − 1 in float64, not
+    2^−56.55: infinitely many bits, no gradient. Latents do lie so far out when a training begins.
 
     >>> p = probability(np.array([0, 1, 9]), mu=0, sigma=1)
     >>> p.round(3).tolist(), (-np.log2(p[:2])).round(2).tolist()
