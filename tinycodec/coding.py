@@ -9,8 +9,8 @@ that has the symbol's probability. With p = ½, ¼, ¼ for a, b, c, the message 
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
-−log₂ of the width is the information. The codec leaves this to a library, `constriction`: the same
-bytes where math.erf rounds as its erf does (machine/rangecoder.py)."""
+−log₂ of the width is the information. The codec leaves this to a library, `constriction`. The bytes
+are equal if its erf and math.erf round alike (machine/rangecoder.py)."""
 import math
 
 
@@ -46,7 +46,7 @@ def decode(data, means, stds, limit):
     """Bytes, as if zeros without end followed them -> as many integers as there are means.
 
     `point` is how far the number that the bytes name lies above low. Raises ValueError if no
-    encoder can have written them. Other wrong bytes decode to wrong integers."""
+    encoder can have written them. Other wrong bytes pass unnoticed."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 
@@ -75,13 +75,13 @@ def shortest_in_interval(low, width, bits):
     '4d'
 
     How many bits is that, for a width of 2⁻ᴵ? If 8M = I + f with f in [0, 8), M bytes always do, as
-    multiples of 256⁻ᴹ are at most a width apart. M − j bytes, 8j bits fewer, do with probability
-    width/spacing = 2^(f − 8j), so the mean is I + f − 8 Σⱼ 2^(f − 8j), j ≥ 1. For large I, f is
-    uniform, and that averages to I + 4 − 1/ln 2: strings take 2.56 bits more than information."""
+    multiples of 256⁻ᴹ are at most a width apart. M − j bytes do with probability
+    width/spacing = 2^(f − 8j), 8 bits less each: the mean is I + f − 8 Σⱼ 2^(f − 8j), j ≥ 1. For
+    large I, f is uniform, and that averages to I + 4 − 1/ln 2, 2.56 bits more than information."""
     def first(m):                      # ⌈low · 2^(8m − bits)⌉: the first multiple of 256⁻ᵐ inside
         return -(-low >> (bits - 8 * m))
 
-    m = -(-(bits + 1 - width.bit_length()) // 8)               # M, as width ≥ 2^(bit_length − 1)
+    m = -(-(bits + 1 - width.bit_length()) // 8)               # M = ⌈I/8⌉, by way of ⌈I⌉
     while m and first(m - 1) << (bits - 8 * (m - 1)) < low + width:
         m -= 1
     return first(m).to_bytes(m, "big")

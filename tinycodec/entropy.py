@@ -2,11 +2,11 @@
 
 A symbol of probability p costs −log₂ p bits (Shannon 1948). If latents really have distribution q,
 the mean is Σ q log₂ 1/p = Σ q log₂ 1/q + Σ q log₂ q/p: their entropy, plus KL(q‖p) ≥ 0, the price
-of a wrong prior p. Training lowers the sum from both sides: g_a changes q, and μ and σ change p.
+of a wrong prior p. Training lowers the sum in both ways: g_a changes q, and μ and σ change p.
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). If y is N(μ, σ²), the density
-of ỹ is the convolution of N with the density of u, which is 1 in ±½: the Gaussian's mass within ½
+of ỹ is N convolved with the density of u, which is 1 in ±½. That is the Gaussian's mass within ½
 of ỹ, ∫ N(y) dy over |y − ỹ| < ½. At μ + integer, as in coding, this mass is also the probability
 of that value, since exactly these y are rounded to it."""
 import numpy as np
@@ -16,8 +16,8 @@ from scipy.special import erfcx, log_ndtr, ndtr
 def probability(y_tilde, mu, sigma):
     """p(ỹ) = Φ((ỹ − μ + ½)/σ) − Φ((ỹ − μ − ½)/σ), where Φ (SciPy's ndtr) is the cdf of N(0, 1).
 
-    This is right near the centre. At 9 (if μ = 0, σ = 1), Φ(9.5) − Φ(8.5) is 1 − 1 in float64, not
-    2^−56.55: infinitely many bits, no gradient. Latents do lie so far out when a training begins.
+    It is accurate near the centre only. With μ = 0 and σ = 1, Φ(9.5) − Φ(8.5) is 1 − 1 in float64,
+    not 2^−56.55: infinitely many bits, no gradient. Latents are so far out when a training begins.
 
     >>> p = probability(np.array([0, 1, 9]), mu=0, sigma=1)
     >>> p.round(3).tolist(), (-np.log2(p[:2])).round(2).tolist()

@@ -47,6 +47,6 @@ def check_gradients(layer, x, tolerance=1e-6, large=300):
     Integers, and inputs whose dx is None, are left out. Returns the largest relative error, or
     raises AssertionError that names the worst entry. This is `relative_errors` without its false
     alarms (by rounding, kinks at x or beside it, strong curvature). Arrays of more than `large`
-    entries are checked by one derivative along `directions`; if wrong, by one of each half."""
+    entries are checked along `directions`, all at once; what is wrong is halved, time and again."""
     from .machine.gradcheck import check
     return check(layer, x, tolerance, large)

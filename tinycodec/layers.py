@@ -72,9 +72,9 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
-    `padded` is x with zeros around it; the axis n stays last. The loop over j is a copy,
-    rows[r, j, c, q] = padded[r, c, stride*q + j]. That over i needs none: the matrix of output row
-    p is rows[stride*p : stride*p + kernel], contiguous, so `windows` and its reshape are views.
+    `padded` is x with zeros around it; the axis n stays last. Only the loop over j copies:
+    rows[r, j, c, q] = padded[r, c, stride*q + j]. Along i, output row p is
+    rows[stride*p : stride*p + kernel], contiguous already: `windows` and its reshape are views.
     """
     height, channels, width, n = x.shape
     _, top, bottom = same_padding(height, kernel, stride)
@@ -145,8 +145,8 @@ class ConvTranspose2D:
 
     Without b, the adjoint of Conv2D with this w, which maps z, of y's shape, to w @ im2col(z):
         ⟨z, col2im(wᵀ @ x)⟩ = ⟨im2col(z), wᵀ @ x⟩ = ⟨w @ im2col(z), x⟩    for all x and z.
-    Take z = dy = ∂L/∂y, held fixed. L changes as ⟨dy, y⟩, to first order, so dx and dw are the
-    derivatives of ⟨w @ im2col(dy), x⟩: dx = w @ im2col(dy) and dw = x @ im2col(dy)ᵀ."""
+    Take z = dy = ∂L/∂y, held fixed. To first order L changes as ⟨dy, y⟩ = ⟨w @ im2col(dy), x⟩ does.
+    Its derivatives in x and w are dx = w @ im2col(dy) and dw = x @ im2col(dy)ᵀ."""
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32):
         self.params = weights_and_biases(rng, (c_in, kernel, kernel, c_out), c_out, dtype)

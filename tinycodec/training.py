@@ -1,7 +1,7 @@
 """Training: minimise rate + lmbda · distortion (model.py), in bits an image, with Adam."""
 import numpy as np
 
-# Factors on the learning rate. Adam moves an entry by about that a step: too little for these.
+# Factors on the learning rate, which is about Adam's step in an entry: too little for μ and log σ.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 
@@ -9,8 +9,8 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     """Step t = 1, 2, … of Adam (Kingma & Ba 2015, algorithm 1), in place: p is a parameter, g the
     loss's gradient in p, m and v are arrays like p, at first 0.
 
-    Late in training a rare large g (m, v ≈ 0) moves p at once by (1 − β₁)/√(1 − β₂) learning rates:
-    1 here; 3.2 at the usual 0.999 woke unused latents (lmbda 100: loss 17.4, not 12.6)."""
+    Late in training a rare large g (m, v ≈ 0) moves p by (1 − β₁)/√(1 − β₂) learning rates: 1 here;
+    3.2, at the usual β₂ = 0.999, woke unused latents (lmbda 100: loss 17.4, not 12.6)."""
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
     # Bias correction: m was 0 at first, so the weights of the g in it add up to 1 − β₁ᵗ; v alike.
@@ -45,7 +45,7 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     `seed` decides the order of the images and the noise. `threads` (default: one per core) changes
     only how sums are rounded. `checkpoint` is a file written at the start and after every epoch. If
     it exists, training goes on from there, and ends exactly as in one go, given the same arguments
-    and a codec as it was at the start. Others, and a second training at once, are a ValueError.
+    and a codec as it was at the start: ValueError if they differ or another training uses the file.
 
     Returns the history, arrays with one entry per step: "loss" (as if rate_weight were 1), "rate"
     in bits, "distortion". Raises FloatingPointError if the loss or a weight is not finite."""
