@@ -231,6 +231,6 @@ def test_control_c_leaves_a_checkpoint_and_one_line(command, tmp_path):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
     assert process.returncode == 130 and "Traceback" not in error
-    assert error.splitlines()[-1] == "tinycodec: interrupted; what is saved is kept, and the same command goes on from there"
+    assert error.splitlines()[-1] == "tinycodec: interrupted; what is saved is kept, and the same command goes on with a training"
     tc.Codec.load(tmp_path / "model.npz.checkpoint")
     assert not list(tmp_path.glob("*.partial"))

@@ -35,7 +35,7 @@ def errors_in_one_line(program):
         yield
         say()
     except KeyboardInterrupt:
-        say("interrupted; what is saved is kept, and the same command goes on from there")
+        say("interrupted; what is saved is kept, and the same command goes on with a training")
         sys.exit(130)
     except (OSError, ValueError, ArithmeticError, MemoryError, ImportError, RuntimeError) as error:
         say(str(error) or type(error).__name__)

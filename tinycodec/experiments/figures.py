@@ -65,7 +65,8 @@ def follow(codec, image):
     """-> what becomes of a digit, uint8 (28, 28): latents y, integers k, their bits, the string, and the way back."""
     y = codec.analysis(image[None])
     k = codec.quantise(y)
-    bits, coder = codec.bits(codec.dequantise(k))[0], codec.range_coder()
+    shares = [cumulative(j + 1, 0, s, codec.limit) - cumulative(j, 0, s, codec.limit) for j, s in zip(k[0].tolist(), codec.sigma)]
+    bits, coder = -np.log2(np.array(shares) / 2**24), codec.range_coder()      # the prior's, but at most 24 for a latent
     string, = coder.encode_each(k, mean=0)
     y_hat = codec.dequantise(coder.decode_each([string], mean=0))
     return SimpleNamespace(y=y[0], k=k[0], bits=bits, so_far=bits.cumsum(), shown=np.flatnonzero(bits > 0.05),

@@ -117,7 +117,7 @@ def unpack(data, model=None, salvage=False, max_images=MAX_IMAGES):
     if version != VERSION:
         raise ValueError(f"stream of version {version}: this tinycodec reads version {VERSION}")
     if quantizer >= len(QUANTIZERS):
-        raise ValueError(f"stream of quantizer {quantizer}: this tinycodec knows {', '.join(QUANTIZERS)}")
+        raise ValueError(f"stream of quantizer {quantizer}: this tinycodec knows {', '.join(QUANTIZERS)}; or its header is damaged")
     if n > max_images:
         raise ValueError(f"stream of {n} images: expected at most {max_images}; max_images (--max-images) may allow more")
     begin = HEADER.size + ENTRY.size * -(-n // CHUNK)
