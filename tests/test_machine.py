@@ -42,6 +42,17 @@ def test_an_error_gives_the_matrix_library_its_threads_back(library):
 
 
 @needs_library
+def test_an_interruption_while_threads_are_started_gives_the_matrix_library_its_threads_back(library, monkeypatch):
+    def interrupted(threads):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machine, "ThreadPool", interrupted)
+    with pytest.raises(KeyboardInterrupt), machine.workers(2):
+        pass
+    assert library() == 2
+
+
+@needs_library
 def test_the_last_of_several_workers_gives_the_threads_back(library):
     with machine.workers(2):
         with machine.workers(2):

@@ -61,10 +61,11 @@ def workers(threads):
             before = get()
             set_to(1)
         users += 1
-    pool = None                                # as one thread is enough, or no other to be had: the caller does the work
-    with suppress(RuntimeError, AttributeError):           # the latter if some could start (concurrent.futures' pool would
-        pool = threads > 1 and ThreadPool(threads)         # take no work once the main thread has ended)
     try:
+        pool = None                            # as one thread is enough, or no other to be had: the caller does the work
+        with suppress(RuntimeError, AttributeError):       # the latter if some could start (concurrent.futures' pool would
+            pool = threads > 1 and ThreadPool(threads)     # take no work once the main thread has ended)
+
         def on_threads(function, items):
             return pool.map(function, items, chunksize=1) if pool else list(map(function, items))
         on_threads.threads = threads
