@@ -10,10 +10,10 @@ from tinycodec.layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape,
 from tinycodec.machine import workers
 from tinycodec.machine.pixels import as_pixels
 from tinycodec.machine.session import Adam, in_shards
-from tinycodec.model import loss_and_gradients, named, pixel_errors
+from tinycodec.model import Model, loss_and_gradients, pixel_errors
 
 
-class SmallCodec:
+class SmallCodec(Model):
     """The codec's structure on 4×4 images, small enough to check every gradient."""
 
     def __init__(self, rng):
@@ -28,7 +28,7 @@ class LossLayer:
 
     def __init__(self, codec, *arguments):
         self.codec, self.arguments = codec, arguments
-        self.params = named(g_a=codec.g_a.params, g_s=codec.g_s.params, prior=codec.prior.params)
+        self.params = codec.params
 
     def forward(self, x):
         (loss, _, _), grads = loss_and_gradients(self.codec, *self.arguments)

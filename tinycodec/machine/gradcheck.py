@@ -95,11 +95,11 @@ def check(layer, x, tolerance, large):
     if not np.allclose(y, again, rtol=1e-9, equal_nan=True):
         raise AssertionError("forward gives different outputs for the same input")
     noise = rounding([(y, g), *((v, a) for _, v, a in checks)])
-    found = [search(state, g, noise, *check, tolerance, large) for check in checks]
+    found = [search(state, g, noise, *array, tolerance, large) for array in checks]
     if any(more for *_, more in found):       # not all its kinks were seen: also beside x
         for _, v, _ in checks:
             v += 1e-4 * directions(v.shape)
-        found += [search(state, g, noise, *check, tolerance, large) for check in run(*state)[3]]
+        found += [search(state, g, noise, *array, tolerance, large) for array in run(*state)[3]]
     rank, error, report, _ = max(found, default=(0, 0.0, "", False))
     if rank:
         hint = " (float32 inside the layer?)" * np.array_equal(y, y.astype(np.float32))

@@ -28,8 +28,7 @@ class Session:
     """What each step of a training needs: `loss_and_gradients` and `adam_step` on threads, and `record`."""
 
     def __init__(self, codec, images, rng, adam, settings, progress, checkpoint):
-        self.codec, self.images, self.adam = codec, images, adam
-        self.steps_an_epoch = -(-len(images) // settings["batch"])
+        self.images, self.adam, self.steps_an_epoch = images, adam, -(-len(images) // settings["batch"])
         self.steps = settings["epochs"] * self.steps_an_epoch
         self.checkpoint = checkpoint and Checkpoint(checkpoint, codec, images, adam, rng, settings)
         self.history = self.checkpoint.restore(self.steps) if checkpoint else []        # (loss, rate, distortion) of each step
@@ -49,7 +48,7 @@ class Session:
     def record(self, terms):
         self.history.append(terms)
         if len(self.history) % self.steps_an_epoch == 0:
-            if not all(np.isfinite(p).all() for p in self.codec.params.values()):
+            if not all(np.isfinite(p).all() for p, *_ in self.adam.state.values()):
                 raise FloatingPointError(f"weights are not finite after step {len(self.history)}")
             if self.checkpoint:                # before the report: an epoch on the screen is safe
                 self.checkpoint.save(self.history)
