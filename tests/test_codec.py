@@ -48,7 +48,7 @@ def test_strings_decode_to_the_same_images_as_the_stream(n, codec, digits):
 
 def test_an_image_decodes_the_same_whatever_comes_with_it(codec, digits):
     together = codec.decompress(codec.compress(digits[:300]))
-    for i in (0, 127, 128, 299):
+    for i in (0, 63, 64, 299):
         np.testing.assert_array_equal(codec.decompress(codec.compress(digits[i:i + 1]))[0], together[i])
 
 
