@@ -8,7 +8,7 @@ import gzip
 import os
 import subprocess
 import sys
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 os.environ.pop("MPLBACKEND", None)     # a notebook's, perhaps: where it is not installed, importing matplotlib would fail
@@ -19,8 +19,7 @@ from tinycodec.__main__ import add_training_options, errors_in_one_line, train_t
 from tinycodec.experiments import figures
 from tinycodec.experiments.metrics import entropy, mean_absolute_error, psnr
 from tinycodec.files.safe import write_file
-from tinycodec.machine.session import session
-from tinycodec.training import SPEED, batches, schedule
+from tinycodec.machine.session import steps
 
 
 def main():
@@ -76,19 +75,12 @@ def tour(args):
 
 
 def watch(images, args):
-    """The training once more, with the loop of `tc.train` laid open: yields (step, codec) at a few of its first steps."""
-    codec, rng = tc.Codec(args.latent_dims, args.seed), np.random.default_rng(args.seed)
-    settings = dict(lmbda=args.lmbda, epochs=args.epochs, batch=128, learning_rate=3e-3, distortion="mae", seed=args.seed)
-    epochs = (batches(images, 128, args.latent_dims, rng) for _ in range(args.epochs))
-    with session(codec, images, rng, SPEED, settings, None, False, None) as run:
-        for step, (x, noise) in zip(range(1001), chain.from_iterable(epochs)):
-            if step in (0, 10, 30, 100, 300, 1000):
-                codec.fix_sigma()
-                yield step, codec
-            learning_rate, weight = schedule(step, run.steps, args.lmbda, 3e-3)
-            terms, grads = run.loss_and_gradients(codec, x, noise, args.lmbda, "mae", weight)
-            run.adam_step(grads, learning_rate)
-            run.record(terms)
+    """The training of `tc.train` once more: yields (step, codec) at a few of its first steps."""
+    codec = tc.Codec(args.latent_dims, args.seed)
+    for history in islice(steps(codec, images, args.lmbda, args.epochs, 128, 3e-3, "mae", args.seed), 1001):
+        if len(history) in (0, 10, 30, 100, 300, 1000):
+            codec.fix_sigma()
+            yield len(history), codec
 
 
 def report(images, data, decoded, strings, codec, training_rate):

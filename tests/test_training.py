@@ -4,7 +4,7 @@ import pytest
 import tinycodec as tc
 from tinycodec.files.checkpoint import fingerprint
 from tinycodec import check_gradients
-from tinycodec.training import adam_step, schedule
+from tinycodec.training import adam_step, schedule, train_plainly
 from tinycodec.entropy import NoisyGaussian
 from tinycodec.layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
 from tinycodec.machine import workers
@@ -138,6 +138,15 @@ def test_the_same_seed_gives_the_same_bits(threads, mnist):
     (a, _), (b, _) = (train_a_little(mnist, threads=threads) for _ in range(2))
     for name, p in a.params.items():
         np.testing.assert_array_equal(p, b.params[name])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_train_is_train_plainly_but_for_rounding(threads, mnist):
+    plain, trained = tc.Codec(latent_dims=5), tc.Codec(latent_dims=5)
+    train_plainly(plain, mnist[0][:40], lmbda=1000, epochs=2, batch=16, learning_rate=1e-3, seed=3)
+    tc.train(trained, mnist[0][:40], lmbda=1000, epochs=2, batch=16, learning_rate=1e-3, seed=3, threads=threads, progress=False)
+    for name, p in trained.params.items():
+        np.testing.assert_allclose(plain.params[name], p, atol=1e-4)
 
 
 def test_another_seed_gives_another_model(mnist):

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import tinycodec as tc
-from tinycodec.codec import MAX_IMAGES
 from tinycodec.files.checkpoint import fingerprint, parse
 from tinycodec.files.safe import expect_kind, printable, read_file, write_file
-from tinycodec.files.stream import read, unpack
+from tinycodec.files.stream import MAX_IMAGES, read, unpack
 
 
 def main():

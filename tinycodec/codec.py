@@ -1,15 +1,15 @@
 """What users call: images -> latents -> integers -> bytes, and back.
 
-Latents, here (n, latent_dims), are rounded to the grid μ + u + integers. What is coded is
-k = round(y − μ − u), under N(−u, σ²), the prior of y − μ − u. What g_s sees is ŷ = k + μ + u.
-Rounding: u = 0. The most probable latent, μ, is then a value that ŷ can take.
+    y = g_a(x)           k = round(y − μ − u)        bytes = coding.encode(k, −u, σ, limit)
+    x̂ = g_s(ŷ)           ŷ = k + μ + u               k = coding.decode(bytes, −u, σ, limit)
+
+y, k and ŷ are (n, latent_dims) here. k is coded under N(−u, σ²), the prior of y − μ − u.
+Rounding: u = 0. The most probable latent, μ, can then be coded exactly: k = 0, for the fewest bits.
 Dither:   u ~ U(−½, ½), pseudo-random: the decoder makes the same. As u is uniform, so is ŷ − y, as
           in training, whatever y is: universal quantisation (Ziv 1985; Agustsson & Theis 2020)."""
 import numpy as np
 
 from .model import Model
-
-MAX_IMAGES = 100_000           # more in one stream are refused, unless the caller allows them
 
 
 class Codec(Model):
@@ -23,57 +23,44 @@ class Codec(Model):
         """Set σ, float64 (latent_dims,), for the range coder. Call it after changing log σ.
 
         One different bit derails a range decoder, and exp may differ in its last bit on another
-        machine. So σ is saved with the model. Nothing else in range decoding can differ: u and
-        constriction's erf are the same everywhere, and μ is subtracted before coding."""
+        machine. So σ is saved with the model. All else that the coder sees is equal everywhere."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
-    @property
-    def limit(self):
-        """Integers are clipped to ±limit: 16 σ of the widest latent, plus 16, at most 2²⁰."""
-        return int(np.ceil(min(16 + 16 * self.sigma.max(), 2**20)))
-
-    def range_coder(self):
-        """coding.encode and decode, done by `constriction`, for integers k with the mean −u."""
-        from .machine.rangecoder import GaussianRangeCoder
-        return GaussianRangeCoder(self.sigma, self.limit)
+    # The way of an image, and back. (in_batches: so many at a time, on all cores.)
 
     def analysis(self, images):
-        """uint8 (n, 28, 28) -> latents before rounding, float32 (n, latent_dims)."""
+        """uint8 (n, 28, 28) -> y, latents before rounding, float32."""
         from .machine import in_batches, pixels
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T,
                           pixels.check_images(images))
 
+    def quantise(self, y, u=0):
+        """Latents y -> k, the integers to be coded, int32."""
+        k = np.rint(y - (self.prior.params["mu"] + u))
+        return np.clip(k, -self.limit, self.limit).astype(np.int32)
+
+    @property
+    def limit(self):
+        """k is clipped to ±limit, where nothing is expected: 16 σ of the widest latent, plus 16."""
+        return int(np.ceil(min(16 + 16 * self.sigma.max(), 2**20)))
+
+    def range_coder(self):
+        """encode_each(k, mean) is coding.encode(row, mean, σ, limit) of each row of k, done by
+        `constriction`; decode_each alike."""
+        from .machine.rangecoder import GaussianRangeCoder
+        return GaussianRangeCoder(self.sigma, self.limit)
+
+    def dequantise(self, k, u=0):
+        """Integers k -> ŷ, what the decoder sees of the latents, float32."""
+        return k.astype(np.float32) + (self.prior.params["mu"] + u)
+
     def synthesis(self, y_hat):
-        """Latents (n, latent_dims) -> uint8 (n, 28, 28)."""
+        """Latents ŷ -> uint8 (n, 28, 28)."""
         from .machine import in_batches, pixels
         return in_batches(lambda y: pixels.as_images(self.g_s.forward(y.T)[0]),
                           pixels.check_latents(y_hat, self.latent_dims))
 
-    def quantise(self, y, u=0):
-        """Latents -> integers to be coded, int32."""
-        k = np.rint(y - (self.prior.params["mu"] + u))
-        return np.clip(k, -self.limit, self.limit).astype(np.int32)
-
-    def dequantise(self, k, u=0):
-        """Integers -> ŷ, what the decoder sees of the latents, float32."""
-        return k.astype(np.float32) + (self.prior.params["mu"] + u)
-
-    def bits(self, y_hat):
-        """-> float (n, latent_dims): ideal code length −log₂ p of each of the latents ŷ."""
-        return self.prior.forward(y_hat.T.astype(np.float64))[0].T
-
-    def information_content(self, images):
-        """-> float (n,): ideal code length of each image's rounded latents, in bits."""
-        return self.bits(self.dequantise(self.quantise(self.analysis(images)))).sum(axis=1)
-
-    def integers(self, images, u=0, lmbda=None, refine=0):
-        """uint8 (n, 28, 28) -> int32 (n, latent_dims): the nearest, or, given lmbda and refine > 0,
-        the best in rate + lmbda · distortion that `refine` searches find (tinycodec.search)."""
-        k = self.quantise(self.analysis(images), u)
-        if lmbda is None and refine == 0:
-            return k
-        from .search import refine_integers
-        return refine_integers(self, images, k, u, lmbda, refine)
+    # What users call: one string an image, or all in one file.
 
     def compress_each(self, images, lmbda=None, refine=0):
         """uint8 (n, 28, 28) -> n byte strings, one for each image, each as short as possible."""
@@ -84,6 +71,21 @@ class Codec(Model):
         it cannot have written with this model. Another wrong one decodes to a wrong image."""
         return self.synthesis(self.dequantise(self.range_coder().decode_each(strings, mean=0)))
 
+    def integers(self, images, u=0, lmbda=None, refine=0):
+        """uint8 (n, 28, 28) -> k: the nearest, or, given lmbda and refine > 0, the best in rate +
+        lmbda · distortion that `refine` searches find (tinycodec.search)."""
+        from .search import refine_integers
+        k = self.quantise(self.analysis(images), u)
+        return refine_integers(self, images, k, u, lmbda, refine)
+
+    def bits(self, y_hat):
+        """-> float (n, latent_dims): ideal code length −log₂ p of each of the latents ŷ."""
+        return self.prior.forward(y_hat.T.astype(np.float64))[0].T
+
+    def information_content(self, images):
+        """-> float (n,): ideal code length of each image's rounded latents, in bits."""
+        return self.bits(self.dequantise(self.quantise(self.analysis(images)))).sum(axis=1)
+
     def compress(self, images, quantizer="round", seed=0, lmbda=None, refine=0):
         """All in one stream, uint8 (n, 28, 28) -> bytes: a header, then the integers of each 1,000
         images as one message, with its checksum. `quantizer` is "round" or "dither" (by `seed`);
@@ -91,13 +93,13 @@ class Codec(Model):
         from .files import stream
         return stream.write(self, images, quantizer, seed, lmbda, refine)
 
-    def decompress(self, data, max_images=MAX_IMAGES):
+    def decompress(self, data, max_images=None):
         """Bytes from `compress` -> uint8 (n, 28, 28). Raises ValueError for another model's bytes,
-        for damaged ones (it names the images in damaged chunks), and for more than `max_images`."""
+        damaged ones (it names the images lost), and more than max_images (default 100,000)."""
         from .files import stream
         return stream.read(self, data, max_images)[0]
 
-    def salvage(self, data, max_images=MAX_IMAGES):
+    def salvage(self, data, max_images=None):
         """What is left of damaged bytes from `compress` -> (images, lost): uint8 (n, 28, 28), black
         where lost, and the list of lost indices. Raises ValueError if nothing is left."""
         from .files import stream

@@ -9,8 +9,7 @@ that has the symbol's probability. With p = ½, ¼, ¼ for a, b, c, the message 
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
-−log₂ of the width is the information. The codec leaves this to a library, `constriction`. The bytes
-are equal if its erf and math.erf round alike (machine/rangecoder.py)."""
+−log₂ of the width is the information. The codec leaves this to a library, `constriction`."""
 import math
 
 
@@ -18,7 +17,8 @@ def cumulative(k, mean, std, limit):
     """F(k): how many of 2²⁴ equal shares of [0, 1) belong to integers below k.
 
     Each of the 2·limit + 1 integers in ±limit has one share, so that none is impossible, and Φ
-    divides the rest. All decoders need these very numbers; other formulas for Φ round otherwise."""
+    divides the rest. A decoder needs the encoder's very numbers; another formula for Φ may round
+    otherwise. (`constriction` has an erf of its own, see machine/rangecoder.py.)"""
     if k <= -limit:
         return 0
     if k > limit:
@@ -31,8 +31,8 @@ def encode(integers, means, stds, limit):
     """Integers in ±limit, each under N(mean, std²) -> the shortest bytes that name them.
 
     The interval is [low, low + width), in units of 2^−bits. When width falls below 2³², units get
-    2³² times finer. Python's integers are unbounded, so carries need no care."""
-    low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1), in 64 bits
+    2³² times finer. Python's integers are unbounded, so `low +=` may carry into any digit."""
+    low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1), as in 64-bit registers
     for k, mean, std in zip(integers, means, stds):
         s = width >> 24                                    # one share
         low += s * cumulative(k, mean, std, limit)

@@ -5,10 +5,10 @@ the mean is Σ q log₂ 1/p = Σ q log₂ 1/q + Σ q log₂ q/p: their entropy, 
 of a wrong prior p. Training lowers the sum in both ways: g_a changes q, and μ and σ change p.
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
-instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). If y is N(μ, σ²), the density
-of ỹ is N convolved with the density of u, which is 1 in ±½. That is the Gaussian's mass within ½
-of ỹ, ∫ N(y) dy over |y − ỹ| < ½. At μ + integer, as in coding, this mass is also the probability
-of that value, since exactly these y are rounded to it."""
+instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). If y, one latent of all images,
+is N(μ, σ²), the density of ỹ is N convolved with the density of u, which is 1 in ±½. That is the
+Gaussian's mass within ½ of ỹ, ∫ N(y) dy over |y − ỹ| < ½. At μ + integer, as in coding, this mass
+is also the probability of that value, since exactly these y are rounded to it."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
@@ -20,9 +20,8 @@ def probability(y_tilde, mu, sigma):
     not 2^−56.55: infinitely many bits, no gradient. Latents are so far out when a training begins.
 
     >>> p = probability(np.array([0, 1, 9]), mu=0, sigma=1)
-    >>> p.round(3).tolist(), (-np.log2(p[:2])).round(2).tolist()
-    ([0.383, 0.242, 0.0], [1.38, 2.05])
-    """
+    >>> p[:2].round(3).tolist(), (-np.log2(p[:2])).round(2).tolist(), p[2].item()
+    ([0.383, 0.242], [1.38, 2.05], 0.0)"""
     return ndtr((y_tilde - mu + 0.5) / sigma) - ndtr((y_tilde - mu - 0.5) / sigma)
 
 

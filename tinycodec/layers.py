@@ -54,6 +54,12 @@ class LeakyReLU:
 #     a b c d 0     im2col     a c           A D     col2im
 #     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
 #         └───┘                c 0           C F
+#
+# If y = A x is linear, ⟨dy, y⟩ = ⟨Aᵀ dy, x⟩, where ⟨a, b⟩ = Σ a·b. So dx = Aᵀ dy, by the adjoint of
+# A. That of w @ is wᵀ @, and im2col and col2im are each other's:
+#     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
+#     ConvTranspose2D    y = col2im(wᵀ @ x)      dx = w @ im2col(dy)      dw = x @ im2col(dy)ᵀ
+# (The last dw is from ⟨dy, y⟩ = ⟨im2col(dy), wᵀ @ x⟩.)
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after: one more if odd)."""
@@ -72,10 +78,9 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
-    `padded` is x with zeros around it; the axis n stays last. Only the loop over j copies:
+    `padded` is x with zeros around it; the axis n stays last. Of the loops only that over j copies:
     rows[r, j, c, q] = padded[r, c, stride*q + j]. Along i, output row p is
-    rows[stride*p : stride*p + kernel], contiguous already: `windows` and its reshape are views.
-    """
+    rows[stride*p : stride*p + kernel], contiguous already: `windows` and its reshape are views."""
     height, channels, width, n = x.shape
     _, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
@@ -84,17 +89,16 @@ def im2col(x, kernel, stride):
     rows = np.empty((len(padded), kernel, channels, w_out, n), x.dtype)
     for j in range(kernel):
         rows[:, j] = padded[:, :, j:j + stride * w_out:stride]
-    windows = sliding_window_view(rows, kernel, axis=0)[::stride]          # [p, j, c, q, n, i]
+    # windows[p, j, c, q, n, i] = rows[stride*p + i, j, c, q, n]; then i moves behind p.
+    windows = sliding_window_view(rows, kernel, axis=0)[::stride]
     return np.moveaxis(windows, -1, 1).reshape(len(windows), kernel * kernel * channels, -1)
 
 
 def col2im(cols, shape, dtype, kernel, stride):
-    """The adjoint of im2col: ⟨im2col(x), cols⟩ = ⟨x, col2im(cols)⟩, where ⟨a, b⟩ = Σ a·b.
-
-    In the same five loops:  padded[stride*p + i, c, stride*q + j] += cols[p, i, j, c, q]
-    Then the padding is cut off, to `shape`. Backpropagation through im2col is this sum: each pixel
-    gets the gradients of all its copies. `cols` may be a generator: then only one matrix exists at
-    a time, and stays in the processor's cache."""
+    """The adjoint of im2col: ⟨im2col(x), cols⟩ = ⟨x, col2im(cols)⟩. Each pixel sums its copies. In
+    the same five loops:    padded[stride*p + i, c, stride*q + j] += cols[p, i, j, c, q]
+    Then the padding is cut off, to `shape`. `cols` may be a generator, so that only one matrix
+    exists at a time, and stays in the processor's cache."""
     height, channels, width, n = shape
     _, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
@@ -114,7 +118,8 @@ def check_channels(x, channels):
 
 
 class Conv2D:
-    """y = w @ im2col(x) + b: (H, C_in, W, N) -> (⌈H/stride⌉, C_out, ⌈W/stride⌉, N)."""
+    """y = w @ im2col(x) + b: (H, C_in, W, N) -> (⌈H/stride⌉, C_out, ⌈W/stride⌉, N). In w, (C_out,
+    kernel, kernel, C_in), i, j and c have the order of im2col."""
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32, input_gradient=True):
         self.params = weights_and_biases(rng, (c_out, kernel, kernel, c_in), c_out, dtype)
@@ -125,11 +130,10 @@ class Conv2D:
         check_channels(x, w.shape[3])
         cols = im2col(x, self.kernel, self.stride)
         y = w.reshape(len(w), -1) @ cols + b[:, None]
-        w_out = math.ceil(x.shape[2] / self.stride)
-        return y.reshape(len(y), len(w), w_out, x.shape[3]), (cols, x.shape)
+        return y.reshape(*y.shape[:2], math.ceil(x.shape[2] / self.stride), -1), (cols, x.shape)
 
     def backward(self, dy, cache):
-        # As in Dense, cols for x; dw sums over p. (cols @ dyᵀ)ᵀ is 13 % faster than dy @ colsᵀ.
+        # dw is a sum over p, too. (cols @ dyᵀ)ᵀ is 13 % faster than dy @ colsᵀ.
         w, (cols, x_shape) = self.params["w"], cache
         dy = dy.reshape(len(dy), len(w), -1)
         dw = (cols @ dy.transpose(0, 2, 1)).sum(axis=0).T
@@ -141,12 +145,8 @@ class Conv2D:
 
 
 class ConvTranspose2D:
-    """y = col2im(wᵀ @ x) + b: (H, C_in, W, N) -> (stride·H, C_out, stride·W, N).
-
-    Without b, the adjoint of Conv2D with this w, which maps z, of y's shape, to w @ im2col(z):
-        ⟨z, col2im(wᵀ @ x)⟩ = ⟨im2col(z), wᵀ @ x⟩ = ⟨w @ im2col(z), x⟩    for all x and z.
-    Take z = dy = ∂L/∂y, held fixed. To first order L changes as ⟨dy, y⟩ = ⟨w @ im2col(dy), x⟩ does.
-    Its derivatives in x and w are dx = w @ im2col(dy) and dw = x @ im2col(dy)ᵀ."""
+    """y = col2im(wᵀ @ x) + b: (H, C_in, W, N) -> (stride·H, C_out, stride·W, N). Without b, this is
+    the adjoint of a Conv2D(C_out, C_in) of the same w, (C_in, kernel, kernel, C_out)."""
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32):
         self.params = weights_and_biases(rng, (c_in, kernel, kernel, c_out), c_out, dtype)
@@ -164,9 +164,8 @@ class ConvTranspose2D:
     def backward(self, dy, x):
         w = self.params["w"]
         cols = im2col(dy, self.kernel, self.stride)
-        dx = w.reshape(len(w), -1) @ cols
+        dx = (w.reshape(len(w), -1) @ cols).reshape(*x.shape[:2], dy.shape[2] // self.stride, -1)
         dw = (cols @ x.transpose(0, 2, 1)).sum(axis=0).T
-        dx = dx.reshape(*dx.shape[:2], dy.shape[2] // self.stride, dy.shape[3])
         return dx, {"w": dw.reshape(w.shape), "b": dy.sum(axis=(0, 2, 3))}
 
 

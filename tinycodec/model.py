@@ -44,8 +44,7 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     """-> (loss, rate, distortion), means over n images, and the loss's gradient in each of
     `model.params`, by name. x are pixels, (28, 1, 28, n); noise is uniform in ±½, (latent_dims, n).
     The distortion is the mean of |e| ("mae") or e² ("mse"), where e is from `pixel_errors`. For
-    rate_weight see training.schedule.
-    """
+    rate_weight see training.schedule."""
     n = x.shape[-1]
     y, cache_a = model.g_a.forward(x)
     y_tilde = y + noise
@@ -60,7 +59,7 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
         d, dx_hat = np.square(error).sum(dtype=np.float64) / x.size, 2 * error
     loss = rate_weight * rate + lmbda * d
 
-    dx_hat *= lmbda / x.size
+    dx_hat *= lmbda / x.size               # ∂loss/∂x̂; until here ∂|e|/∂e or ∂e²/∂e
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
     # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back;
@@ -71,8 +70,8 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
 
 def pixel_errors(x_hat, x):
     """x̂ − x, but 0 where x is black and x̂ < 0, or x is white and x̂ > 1: decoding clips to
-    [0, 1], which puts these pixels right. (Clipping x̂ itself would rob grey pixels that are decoded
-    outside [0, 1] of their gradient.)"""
+    [0, 1], which puts these pixels right. (Not clip(x̂) − x: a grey pixel decoded as 1.3 would have
+    gradient 0, and stay there.)"""
     error = x_hat - x
     right = ((x == 0) & (error < 0)) | ((x == 1) & (error > 0))
     return error * ~right

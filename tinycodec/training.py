@@ -1,21 +1,24 @@
 """Training: minimise rate + lmbda · distortion (model.py), in bits an image, with Adam."""
+import math
+
 import numpy as np
 
-# Factors on the learning rate, which is about Adam's step in an entry: too little for μ and log σ.
+from .model import loss_and_gradients
+
+# Adam moves an entry by about the learning rate. μ and log σ need more, to keep up with latents.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 
 def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7):
     """Step t = 1, 2, … of Adam (Kingma & Ba 2015, algorithm 1), in place: p is a parameter, g the
-    loss's gradient in p, m and v are arrays like p, at first 0.
-
-    Late in training a rare large g (m, v ≈ 0) moves p by (1 − β₁)/√(1 − β₂) learning rates: 1 here;
-    3.2, at the usual β₂ = 0.999, woke unused latents (lmbda 100: loss 17.4, not 12.6)."""
+    loss's gradient in p, m and v are arrays like p, at first 0."""
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
     # Bias correction: m was 0 at first, so the weights of the g in it add up to 1 − β₁ᵗ; v alike.
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
+    # If a large g follows a calm (m, v ≈ 0), this step is (1 − β₁)/√(1 − β₂) learning rates: 1. At
+    # the usual β₂ = 0.999 it is 3.2, which woke unused latents (lmbda 100: loss 17.4, not 12.6).
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
 
 
@@ -23,8 +26,8 @@ def schedule(step, steps, lmbda, learning_rate):
     """-> (learning rate, weight of the rate) for step = 0 … steps − 1.
 
     The learning rate falls to 0 on a cosine (Loshchilov & Hutter 2017). The weight is a rate
-    warm-up: in full from the start, the rate makes latents constant, for good, before g_s learns to
-    use them. So for lmbda < 2000 it begins at lmbda/2000, and grows to 1 in 10 % of the steps."""
+    warm-up: for lmbda below 2000, the rate in full makes latents constant, for good, before g_s
+    learns to use them. So it begins with lmbda/2000, and grows to 1 in 10 % of the steps."""
     cosine = (1 + np.cos(np.pi * step / steps)) / 2
     first = min(1, lmbda / 2000)
     return learning_rate * cosine, min(1, first + (1 - first) * step / (0.1 * steps))
@@ -38,6 +41,22 @@ def batches(images, batch, latent_dims, rng):
         yield x, rng.random((latent_dims, len(x)), np.float32) - np.float32(0.5)
 
 
+def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
+    """The training. (`train` differs in how sums are rounded, and takes a third of the time.)"""
+    rng = np.random.default_rng(seed)
+    m = {name: np.zeros_like(p) for name, p in model.params.items()}
+    v = {name: np.zeros_like(p) for name, p in model.params.items()}
+    t, steps = 0, epochs * math.ceil(len(images) / batch)
+    for _ in range(epochs):
+        for x, noise in batches(images, batch, model.latent_dims, rng):
+            step_size, rate_weight = schedule(t, steps, lmbda, learning_rate)
+            x = np.float32(x.transpose(1, 2, 0)[:, None]) / 255            # (28, 1, 28, b)
+            _, grads = loss_and_gradients(model, x, noise, lmbda, "mae", rate_weight)
+            t += 1
+            for name, p in model.params.items():
+                adam_step(p, grads[name], m[name], v[name], t, SPEED.get(name, 1) * step_size)
+
+
 def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distortion="mae", seed=0,
           threads=None, progress=True, checkpoint=None):
     """Train `codec` in place on uint8 images (n, 28, 28): minimise rate + lmbda · distortion.
@@ -49,18 +68,6 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
 
     Returns the history, arrays with one entry per step: "loss" (as if rate_weight were 1), "rate"
     in bits, "distortion". Raises FloatingPointError if the loss or a weight is not finite."""
-    from .machine.session import session
-    rng = np.random.default_rng(seed)
-    settings = dict(lmbda=lmbda, epochs=epochs, batch=batch, learning_rate=learning_rate,
-                    distortion=distortion, seed=seed)
-    # machine/session.py: threads, history, progress, checkpoints, and codec.fix_sigma() in the end.
-    with session(codec, images, rng, SPEED, settings, threads, progress, checkpoint) as run:
-        while len(run.history) < run.steps:                # an epoch each
-            for x, noise in batches(run.images, batch, codec.latent_dims, rng):
-                step_size, weight = schedule(len(run.history), run.steps, lmbda, learning_rate)
-                # As model.loss_and_gradients(codec, pixels of x, noise, …), then for each parameter
-                # adam_step(p, g, m, v, t, SPEED.get(name, 1) * step_size), but on several threads.
-                terms, grads = run.loss_and_gradients(codec, x, noise, lmbda, distortion, weight)
-                run.adam_step(grads, step_size)
-                run.record(terms)
-    return dict(zip(("loss", "rate", "distortion"), np.array(run.history).T))
+    from .machine.session import train_on_threads
+    return train_on_threads(codec, images, lmbda, epochs, batch, learning_rate, distortion, seed,
+                            threads, progress, checkpoint)

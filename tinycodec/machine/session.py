@@ -1,49 +1,58 @@
-"""What a training has around it: threads, a checkpoint, a line of progress, and a fast Adam."""
+"""`train_plainly` on threads, with a fast Adam, a checkpoint and a line of progress around it."""
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 
 import numpy as np
 
 from ..files.checkpoint import Checkpoint
 from ..model import loss_and_gradients
+from ..training import SPEED, batches, schedule
 from . import default_threads, workers
 from .pixels import as_pixels, check_images
 
 
-@contextmanager
-def session(codec, images, rng, speed, settings, threads, progress, checkpoint):
-    """-> Session. `settings` are the arguments of `train` that decide its course, `speed` is Adam's."""
+def train_on_threads(*arguments):
+    """Arguments and result are those of `train`."""
+    with closing(steps(*arguments)) as run:
+        for history in run:
+            pass
+    return dict(zip(("loss", "rate", "distortion"), np.array(history).T))
+
+
+def steps(codec, images, lmbda, epochs, batch, learning_rate, distortion, seed, threads=None, progress=False, checkpoint=None):
+    """The arguments are those of `train`. Yields the list of all (loss, rate, distortion), at the start and after every step."""
     images = check_images(images)
+    settings = dict(lmbda=lmbda, epochs=epochs, batch=batch, learning_rate=learning_rate, distortion=distortion, seed=seed)
     check_options(images, threads, **settings)
-    run = Session(codec, images, rng, Adam(codec.params, speed), settings, progress, checkpoint)
+    rng = np.random.default_rng(seed)
+    run = Session(codec, images, rng, settings, progress, checkpoint)
     try:
-        with workers(threads or default_threads()) as run.on_threads:
-            yield run
+        with workers(threads or default_threads()) as on_threads:
+            yield run.history
+            while len(run.history) < run.steps:            # an epoch each
+                for x, noise in batches(images, batch, codec.latent_dims, rng):
+                    step_size, rate_weight = schedule(len(run.history), run.steps, lmbda, learning_rate)
+                    terms, shards = in_shards(codec, x, noise, lmbda, distortion, rate_weight, on_threads)
+                    if not np.isfinite(terms).all():
+                        raise FloatingPointError(f"the loss is {terms[0]} at step {len(run.history) + 1}: "
+                                                 "a lower learning_rate or lmbda may help")
+                    run.adam.update(shards, step_size, on_threads)
+                    run.record(terms)
+                    yield run.history
     finally:
         codec.fix_sigma()
 
 
 class Session:
-    """What each step of a training needs: `loss_and_gradients` and `adam_step` on threads, and `record`."""
+    """What a training keeps between steps, and shows and saves of it."""
 
-    def __init__(self, codec, images, rng, adam, settings, progress, checkpoint):
-        self.images, self.adam, self.steps_an_epoch = images, adam, -(-len(images) // settings["batch"])
+    def __init__(self, codec, images, rng, settings, progress, checkpoint):
+        self.adam, self.steps_an_epoch = Adam(codec.params, SPEED), -(-len(images) // settings["batch"])
         self.steps = settings["epochs"] * self.steps_an_epoch
-        self.checkpoint = checkpoint and Checkpoint(checkpoint, codec, images, adam, rng, settings)
+        self.checkpoint = checkpoint and Checkpoint(checkpoint, codec, images, self.adam, rng, settings)
         self.history = self.checkpoint.restore(self.steps) if checkpoint else []        # (loss, rate, distortion) of each step
         self.report = progress and Progress(len(self.history), self.steps, self.steps_an_epoch)
-
-    def loss_and_gradients(self, codec, images, noise, lmbda, distortion, rate_weight):
-        """-> (loss, rate, distortion), and gradients for `adam_step`. Raises FloatingPointError if they are not finite."""
-        terms, shards = in_shards(codec, images, noise, lmbda, distortion, rate_weight, self.on_threads)
-        if not np.isfinite(terms).all():
-            raise FloatingPointError(f"the loss is {terms[0]} at step {len(self.history) + 1}: "
-                                     "a lower learning_rate or lmbda may help")
-        return terms, shards
-
-    def adam_step(self, shards, learning_rate):
-        self.adam.update(shards, learning_rate, self.on_threads)
 
     def record(self, terms):
         self.history.append(terms)
