@@ -46,6 +46,10 @@ def test_strings_decode_to_the_same_images_as_the_stream(n, codec, digits):
     np.testing.assert_array_equal(codec.decompress_each(strings), through_rounding(codec, digits[:n]))
 
 
+def test_strings_are_those_of_the_coder_by_the_book(codec, digits):
+    assert codec.compress_each(digits[:20]) == codec.compress_plainly(digits[:20])
+
+
 def test_an_image_decodes_the_same_whatever_comes_with_it(codec, digits):
     together = codec.decompress(codec.compress(digits[:300]))
     for i in (0, 63, 64, 299):

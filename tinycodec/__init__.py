@@ -3,8 +3,8 @@
     image ──g_a──▶ latents ──round──▶ integers ──range coder──▶ bytes
     image ◀──g_s── latents ◀───────── integers ◀──range coder── bytes
 
-Latents are the few numbers that a network, g_a, makes of an image. Read model.py, layers.py,
-entropy.py, training.py, coding.py, codec.py, gradcheck.py, in this order. Folders hold the tool."""
+Latents are a few numbers; g_a (analysis) and g_s (synthesis) are networks. Read, in this order:
+model, layers, entropy, training, coding, codec, gradcheck (all .py). The folders hold the tool."""
 from .codec import Codec
 from .files.images import read_images, write_images
 from .gradcheck import check_gradients

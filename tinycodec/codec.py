@@ -9,11 +9,13 @@ Dither:   u ~ U(−½, ½), pseudo-random: the decoder makes the same. As u is u
           in training, whatever y is: universal quantisation (Ziv 1985; Agustsson & Theis 2020)."""
 import numpy as np
 
+from . import coding
 from .model import Model
 
 
 class Codec(Model):
-    """A learned codec of 28×28 grey images, untrained (see `train`)."""
+    """A learned codec of 28×28 grey images, untrained (see `train`). First the way to integers and
+    back, then what users call. (in_batches: so many images at a time, on all cores.)"""
 
     def __init__(self, latent_dims=50, seed=0):
         super().__init__(latent_dims, seed)
@@ -25,8 +27,6 @@ class Codec(Model):
         One different bit derails a range decoder, and exp may differ in its last bit on another
         machine. So σ is saved with the model. All else that the coder sees is equal everywhere."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
-
-    # The way of an image, and back. (in_batches: so many at a time, on all cores.)
 
     def analysis(self, images):
         """uint8 (n, 28, 28) -> y, latents before rounding, float32."""
@@ -44,9 +44,13 @@ class Codec(Model):
         """k is clipped to ±limit, where nothing is expected: 16 σ of the widest latent, plus 16."""
         return int(np.ceil(min(16 + 16 * self.sigma.max(), 2**20)))
 
+    def compress_plainly(self, images):
+        """uint8 (n, 28, 28) -> n byte strings, those of `compress_each`."""
+        return [coding.encode(k, 0 * self.sigma, self.sigma, self.limit)
+                for k in self.quantise(self.analysis(images))]
+
     def range_coder(self):
-        """encode_each(k, mean) is coding.encode(row, mean, σ, limit) of each row of k, done by
-        `constriction`; decode_each alike."""
+        """coding.encode and decode, done by `constriction`."""
         from .machine.rangecoder import GaussianRangeCoder
         return GaussianRangeCoder(self.sigma, self.limit)
 
@@ -59,8 +63,6 @@ class Codec(Model):
         from .machine import in_batches, pixels
         return in_batches(lambda y: pixels.as_images(self.g_s.forward(y.T)[0]),
                           pixels.check_latents(y_hat, self.latent_dims))
-
-    # What users call: one string an image, or all in one file.
 
     def compress_each(self, images, lmbda=None, refine=0):
         """uint8 (n, 28, 28) -> n byte strings, one for each image, each as short as possible."""
@@ -87,9 +89,8 @@ class Codec(Model):
         return self.bits(self.dequantise(self.quantise(self.analysis(images)))).sum(axis=1)
 
     def compress(self, images, quantizer="round", seed=0, lmbda=None, refine=0):
-        """All in one stream, uint8 (n, 28, 28) -> bytes: a header, then the integers of each 1,000
-        images as one message, with its checksum. `quantizer` is "round" or "dither" (by `seed`);
-        lmbda and refine are as in `integers`."""
+        """All in one stream (files/stream.py), uint8 (n, 28, 28) -> bytes. `quantizer` is "round"
+        or "dither" (by `seed`); lmbda and refine are as in `integers`."""
         from .files import stream
         return stream.write(self, images, quantizer, seed, lmbda, refine)
 

@@ -1,7 +1,7 @@
 """Integers <-> bytes: how does a message of 37 bits of information become about 37 bits?
 
-Range coding (Martin 1979) narrows an interval of [0, 1) symbol by symbol, each time to the share
-that has the symbol's probability. With p = ½, ¼, ¼ for a, b, c, the message "bab":
+Range coding (Martin 1979) narrows an interval of [0, 1) symbol by symbol, each time to a part as
+large as the symbol is probable. With p = ½, ¼, ¼ for a, b, c, the message "bab":
 
     0                             ½              ¾              1
     ├──────────── a ──────────────┼───── b ──────┼───── c ──────┤   b: [½, ¾)
@@ -16,9 +16,9 @@ import math
 def cumulative(k, mean, std, limit):
     """F(k): how many of 2²⁴ equal shares of [0, 1) belong to integers below k.
 
-    Each of the 2·limit + 1 integers in ±limit has one share, so that none is impossible, and Φ
+    Each of the 2·limit + 1 integers in ±limit has one at least, so that none is impossible, and Φ
     divides the rest. A decoder needs the encoder's very numbers; another formula for Φ may round
-    otherwise. (`constriction` has an erf of its own, see machine/rangecoder.py.)"""
+    otherwise. (`constriction` has its own erf, but no test has found them to differ.)"""
     if k <= -limit:
         return 0
     if k > limit:
@@ -33,8 +33,8 @@ def encode(integers, means, stds, limit):
     The interval is [low, low + width), in units of 2^−bits. When width falls below 2³², units get
     2³² times finer. Python's integers are unbounded, so `low +=` may carry into any digit."""
     low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1), as in 64-bit registers
-    for k, mean, std in zip(integers, means, stds):
-        s = width >> 24                                    # one share
+    for k, mean, std in zip(map(int, integers), means, stds):
+        s = width >> 24                # a share, of at least 2⁸; what 2²⁴ of them leave is unused
         low += s * cumulative(k, mean, std, limit)
         width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
         if width < 2**32:
@@ -74,10 +74,9 @@ def shortest_in_interval(low, width, bits):
     >>> shortest_in_interval(3 * 2**64 // 10, 2**64 // 10, 64).hex()
     '4d'
 
-    How many bits is that, for a width of 2⁻ᴵ? If 8M = I + f with f in [0, 8), M bytes always do, as
-    multiples of 256⁻ᴹ are at most a width apart. M − j bytes do with probability
-    width/spacing = 2^(f − 8j), 8 bits less each: the mean is I + f − 8 Σⱼ 2^(f − 8j), j ≥ 1. For
-    large I, f is uniform, and that averages to I + 4 − 1/ln 2, 2.56 bits more than information."""
+    Of a width of 2⁻ᴵ, with 8M = I + f and f in [0, 8), M bytes always do: multiples of 256⁻ᴹ are at
+    most a width apart. M − j do with probability width/spacing = 2^(f − 8j), 8 bits less each. The
+    mean, I + f − 8 Σⱼ 2^(f − 8j), j ≥ 1, is I + 4 − 1/ln 2 = I + 2.56 if f is uniform (large I)."""
     def first(m):                      # ⌈low · 2^(8m − bits)⌉: the first multiple of 256⁻ᵐ inside
         return -(-low >> (bits - 8 * m))
 

@@ -5,8 +5,8 @@ the mean is Σ q log₂ 1/p = Σ q log₂ 1/q + Σ q log₂ q/p: their entropy, 
 of a wrong prior p. Training lowers the sum in both ways: g_a changes q, and μ and σ change p.
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
-instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). If y, one latent of all images,
-is N(μ, σ²), the density of ỹ is N convolved with the density of u, which is 1 in ±½. That is the
+instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). If a latent y is N(μ, σ²) over
+the images, the density of ỹ is N convolved with the density of u, which is 1 in ±½. That is the
 Gaussian's mass within ½ of ỹ, ∫ N(y) dy over |y − ỹ| < ½. At μ + integer, as in coding, this mass
 is also the probability of that value, since exactly these y are rounded to it."""
 import numpy as np
@@ -41,8 +41,7 @@ class NoisyGaussian:
         self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}
 
     def forward(self, y_tilde):
-        # In float64, whatever the input's dtype: with a large σ, p is a small difference.
-        mu = self.params["mu"].astype(np.float64)[:, None]
+        mu = self.params["mu"].astype(np.float64)[:, None]         # p may be a small difference
         sigma = np.exp(self.params["log_sigma"].astype(np.float64))[:, None]
         z = np.abs(y_tilde - mu)
         a, b = (-0.5 - z) / sigma, (0.5 - z) / sigma
@@ -60,10 +59,10 @@ class NoisyGaussian:
         where h = φ(b)/p and t = φ(a)/φ(b) = e^((b² − a²)/2) = e^(−z/σ²). In the tails φ and p are 0
         in float64, but h is not: φ(b) = e^(−b²/2)/√(2π), and Φ(b) = ½ e^(−b²/2) erfcx(−b/√2), with
         SciPy's erfcx(x) = e^(x²) (1 − erf x), so h = φ(b)/(r Φ(b)) = √(2/π)/erfcx(−b/√2)/r."""
-        centred, z, sigma, a, b, r = cache
+        centred, z, sigma, a, b, r = cache     # centred = ỹ − μ, z its absolute value
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r
         dnats = dbits / np.log(2)              # as bits = −log p/ln 2
-        dx = dnats * np.sign(centred) * h * one_minus_t / sigma
-        grads = {"mu": -dx.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}
-        return dx.astype(dbits.dtype), {name: g.astype(dbits.dtype) for name, g in grads.items()}
+        dy = dnats * np.sign(centred) * h * one_minus_t / sigma      # in ỹ; in μ, minus that
+        grads = {"mu": -dy.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}
+        return dy.astype(dbits.dtype), {name: g.astype(dbits.dtype) for name, g in grads.items()}

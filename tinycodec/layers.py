@@ -5,7 +5,7 @@
 
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
 (D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N): each
-row is a matrix, C × W·N, and successive rows are one block of memory, see `im2col`."""
+image row is a matrix, C × W·N, and successive rows are one block of memory, see `im2col`."""
 import math
 
 import numpy as np
@@ -44,7 +44,7 @@ class LeakyReLU:
         return np.maximum(x, y, out=y), x
 
     def backward(self, dy, x):
-        return dy * np.maximum(x > 0, self.slope, dtype=dy.dtype), {}      # 1 or slope
+        return dy * np.maximum(x > 0, self.slope, dtype=dy.dtype), {}      # dy times 1 or slope
 
 
 # --- convolution: each output is a filter times a patch of the image -------------------------
@@ -55,11 +55,11 @@ class LeakyReLU:
 #     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
 #         └───┘                c 0           C F
 #
-# If y = A x is linear, ⟨dy, y⟩ = ⟨Aᵀ dy, x⟩, where ⟨a, b⟩ = Σ a·b. So dx = Aᵀ dy, by the adjoint of
-# A. That of w @ is wᵀ @, and im2col and col2im are each other's:
+# If y = A x, a change δ of x changes L by ⟨dy, A δ⟩ = ⟨Aᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b: dx = Aᵀ dy,
+# by the adjoint of A. That of w @ is wᵀ @, and im2col and col2im are each other's:
 #     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
 #     ConvTranspose2D    y = col2im(wᵀ @ x)      dx = w @ im2col(dy)      dw = x @ im2col(dy)ᵀ
-# (The last dw is from ⟨dy, y⟩ = ⟨im2col(dy), wᵀ @ x⟩.)
+# (The last dw: a change δ of w changes L by ⟨im2col(dy), δᵀ @ x⟩ = ⟨x @ im2col(dy)ᵀ, δ⟩.)
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after: one more if odd)."""
@@ -78,9 +78,9 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
-    `padded` is x with zeros around it; the axis n stays last. Of the loops only that over j copies:
-    rows[r, j, c, q] = padded[r, c, stride*q + j]. Along i, output row p is
-    rows[stride*p : stride*p + kernel], contiguous already: `windows` and its reshape are views."""
+    `padded` is x with zeros around it; the axis n stays last. Only the loop over j copies anything:
+    rows[r, j, c, q] = padded[r, c, stride*q + j]. Then cols[p, i] is rows[stride*p + i], so that
+    matrix p is `kernel` rows that already are one block of memory. The rest is views."""
     height, channels, width, n = x.shape
     _, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)

@@ -4,7 +4,7 @@
       x ────────▶ y ─────────────▶ ỹ ────────▶ x̂        training: u is uniform noise in ±½
     image      latents             │        decoded     coding: ỹ is y rounded to μ + an integer,
                                    ▼                            and takes about `rate` bits
-                        rate = −Σ log₂ p(ỹ)             p: the prior, learnt, too; μ: its mean
+                        rate = −Σ log₂ p(ỹ)             p: a prior for each latent; μ: its mean
 
     loss = rate [bits per image] + lmbda · distortion [mean of |pixel_errors|, pixels in 0 … 1]
 """
