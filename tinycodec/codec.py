@@ -1,12 +1,13 @@
 """What users call: images -> latents -> integers -> bytes, and back.
 
-    y = g_a(x)           k = round(y − μ − u)        bytes = coding.encode(k, −u, σ, limit)
-    x̂ = g_s(ŷ)           ŷ = k + μ + u               k = coding.decode(bytes, −u, σ, limit)
+    y = g_a(x)             k = round(y − μ)          bytes = coding.encode(k, 0, σ, limit)
+    x̂ = g_s(ŷ)             ŷ = k + μ                 k = coding.decode(bytes, 0, σ, limit)
 
-y, k and ŷ are (n, latent_dims) here. k is coded under N(−u, σ²), the prior of y − μ − u.
-Rounding: u = 0. The most probable latent, μ, can then be coded exactly: k = 0, for the fewest bits.
-Dither:   u ~ U(−½, ½), pseudo-random: the decoder makes the same. As u is uniform, so is ŷ − y, as
-          in training, whatever y is: universal quantisation (Ziv 1985; Agustsson & Theis 2020)."""
+y, k and ŷ are (n, latent_dims) here. k is coded under N(0, σ²), the prior of y − μ, so that the
+most probable latent, μ, is coded exactly, in the fewest bits.
+Dither, an option: μ + u for μ, and −u for 0, with u ~ U(−½, ½), pseudo-random: the decoder makes
+the same. As u is uniform, so is ŷ − y, as in training, whatever y is: universal quantisation (Ziv
+1985; Agustsson & Theis 2020)."""
 import numpy as np
 
 from . import coding
@@ -14,8 +15,7 @@ from .model import Model
 
 
 class Codec(Model):
-    """A learned codec of 28×28 grey images, untrained (see `train`). First the way to integers and
-    back, then what users call. (in_batches: so many images at a time, on all cores.)"""
+    """A learned codec of 28×28 grey images, untrained (see `train`)."""
 
     def __init__(self, latent_dims=50, seed=0):
         super().__init__(latent_dims, seed)
@@ -25,7 +25,7 @@ class Codec(Model):
         """Set σ, float64 (latent_dims,), for the range coder. Call it after changing log σ.
 
         One different bit derails a range decoder, and exp may differ in its last bit on another
-        machine. So σ is saved with the model. All else that the coder sees is equal everywhere."""
+        machine. So σ is saved with the model. The rest is equal everywhere (μ is added later)."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     def analysis(self, images):
@@ -41,7 +41,7 @@ class Codec(Model):
 
     @property
     def limit(self):
-        """k is clipped to ±limit, where nothing is expected: 16 σ of the widest latent, plus 16."""
+        """k is clipped to ±limit, beyond what is expected: 16 σ of the widest latent, plus 16."""
         return int(np.ceil(min(16 + 16 * self.sigma.max(), 2**20)))
 
     def compress_plainly(self, images):
@@ -108,7 +108,7 @@ class Codec(Model):
         return images, damaged.lost
 
     def sample(self, n, rng):
-        """Random bits, from the numpy.random.Generator `rng`, decoded: uint8 (n, 28, 28)."""
+        """Random bits (of a numpy.random.Generator), decoded, by ANS: uint8 (n, 28, 28)."""
         return self.synthesis(self.dequantise(self.range_coder().sample(n, rng, mean=0)))
 
     def save(self, path):

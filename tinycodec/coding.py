@@ -45,8 +45,8 @@ def encode(integers, means, stds, limit):
 def decode(data, means, stds, limit):
     """Bytes, as if zeros without end followed them -> as many integers as there are means.
 
-    `point` is how far the number that the bytes name lies above low. Raises ValueError if no
-    encoder can have written them. Other wrong bytes pass unnoticed."""
+    `point` is the number that the bytes name, less the encoder's low: what that added is subtracted
+    here. Raises ValueError if no encoder wrote them. Other wrong bytes pass unnoticed."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 
@@ -74,10 +74,10 @@ def shortest_in_interval(low, width, bits):
     >>> shortest_in_interval(3 * 2**64 // 10, 2**64 // 10, 64).hex()
     '4d'
 
-    Of a width of 2⁻ᴵ, with 8M = I + f and f in [0, 8), M bytes always do: multiples of 256⁻ᴹ are at
-    most a width apart. M − j do with probability width/spacing = 2^(f − 8j), 8 bits less each. The
+    Let width be 2⁻ᴵ, and 8M = I + f with 0 ≤ f < 8. M bytes suffice: multiples of 256⁻ᴹ are at most
+    a width apart. M − j suffice with probability width/spacing = 2^(f − 8j), 8 bits less each. The
     mean, I + f − 8 Σⱼ 2^(f − 8j), j ≥ 1, is I + 4 − 1/ln 2 = I + 2.56 if f is uniform (large I)."""
-    def first(m):                      # ⌈low · 2^(8m − bits)⌉: the first multiple of 256⁻ᵐ inside
+    def first(m):                      # the first multiple of 256⁻ᵐ inside; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 
     m = -(-(bits + 1 - width.bit_length()) // 8)               # M = ⌈I/8⌉, by way of ⌈I⌉

@@ -16,8 +16,8 @@ from scipy.special import erfcx, log_ndtr, ndtr
 def probability(y_tilde, mu, sigma):
     """p(ỹ) = Φ((ỹ − μ + ½)/σ) − Φ((ỹ − μ − ½)/σ), where Φ (SciPy's ndtr) is the cdf of N(0, 1).
 
-    It is accurate near the centre only. With μ = 0 and σ = 1, Φ(9.5) − Φ(8.5) is 1 − 1 in float64,
-    not 2^−56.55: infinitely many bits, no gradient. Latents are so far out when a training begins.
+    It fails far to the right. With μ = 0 and σ = 1, Φ(9.5) − Φ(8.5) is 1 − 1 in float64, not
+    2^−56.55: infinitely many bits, and no gradient. One such latent would end a training.
 
     >>> p = probability(np.array([0, 1, 9]), mu=0, sigma=1)
     >>> p[:2].round(3).tolist(), (-np.log2(p[:2])).round(2).tolist(), p[2].item()
@@ -41,7 +41,7 @@ class NoisyGaussian:
         self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}
 
     def forward(self, y_tilde):
-        mu = self.params["mu"].astype(np.float64)[:, None]         # p may be a small difference
+        mu = self.params["mu"].astype(np.float64)[:, None]         # p is small if σ is large
         sigma = np.exp(self.params["log_sigma"].astype(np.float64))[:, None]
         z = np.abs(y_tilde - mu)
         a, b = (-0.5 - z) / sigma, (0.5 - z) / sigma

@@ -1,7 +1,7 @@
 """Is a hand-derived gradient right? Compare it with differences, as in CS231n.
 
-A fixed g turns a layer's output y into a number: L = Σ g·y. As ∂L/∂y = g, backward(g) claims what
-∂L/∂v is, for every entry v of x and of the parameters. Moving v by ±h tells what it must be:
+A fixed dy turns a layer's output y into a number, L = Σ dy·y. As ∂L/∂y = dy, backward(dy) claims
+what ∂L/∂v is, for every entry v of x and of the parameters. Moving v by ±h tells what it must be:
 
     ∂L/∂v ≈ (L(v + h) − L(v − h)) / 2h
 
@@ -19,18 +19,18 @@ def relative_errors(layer, x, h=1e-5):
 
     The 0.28 is a false alarm: for 3e-6, one of the two points, x − h, is beyond the kink."""
     y, cache = layer.forward(x)
-    g = np.random.default_rng(0).uniform(1, 2, y.shape)        # a small g could hide an error
-    dx, grads = layer.backward(g, cache)
+    dy = np.random.default_rng(0).uniform(1, 2, y.shape)       # a small one could hide an error
+    dx, grads = layer.backward(dy, cache)
     errors = {}
     for name, v, claimed in [("x", x, dx), *((n, p, grads[n]) for n, p in layer.params.items())]:
         numeric = np.empty_like(v)
         for i in np.ndindex(v.shape):
             at = v[i]
             v[i] = at + h                                  # in place: in x, or in layer.params
-            above = g * layer.forward(x)[0]
+            above = dy * layer.forward(x)[0]
             v[i] = at - h
-            below = g * layer.forward(x)[0]
-            numeric[i] = np.sum(above - below) / (2 * h)   # equal entries are then exactly 0
+            below = dy * layer.forward(x)[0]
+            numeric[i] = np.sum(above - below) / (2 * h)   # what v does not touch is 0 exactly
             v[i] = at
         errors[name] = abs(claimed - numeric) / np.maximum(abs(claimed), abs(numeric)).clip(1e-9)
     return errors

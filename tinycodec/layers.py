@@ -9,7 +9,6 @@ image row is a matrix, C × W·N, and successive rows are one block of memory, s
 import math
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 
 def weights_and_biases(rng, shape, d_out, dtype):
@@ -55,8 +54,8 @@ class LeakyReLU:
 #     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
 #         └───┘                c 0           C F
 #
-# If y = A x, a change δ of x changes L by ⟨dy, A δ⟩ = ⟨Aᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b: dx = Aᵀ dy,
-# by the adjoint of A. That of w @ is wᵀ @, and im2col and col2im are each other's:
+# If y = A x, a change δ of x changes L by ⟨dy, A δ⟩ = ⟨Aᵀ dy, δ⟩ (⟨a, b⟩ = Σ a·b), so dx = Aᵀ dy.
+# Aᵀ is A's adjoint: wᵀ @ for w @, col2im for im2col and the reverse; (A B)ᵀ = Bᵀ Aᵀ. Hence:
 #     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
 #     ConvTranspose2D    y = col2im(wᵀ @ x)      dx = w @ im2col(dy)      dw = x @ im2col(dy)ᵀ
 # (The last dw: a change δ of w changes L by ⟨im2col(dy), δᵀ @ x⟩ = ⟨x @ im2col(dy)ᵀ, δ⟩.)
@@ -69,7 +68,7 @@ def same_padding(size, kernel, stride):
 
 
 def im2col(x, kernel, stride):
-    """(H, C, W, N) -> (H_out, kernel·kernel·C, W_out·N), one matrix for each output row.
+    """(H, C, W, N) -> list of H_out matrices (kernel·kernel·C, W_out·N), one for each output row.
 
         for p in range(h_out):                                  # output row
             for i in range(kernel):                             # row in the patch
@@ -78,27 +77,26 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
-    `padded` is x with zeros around it; the axis n stays last. Only the loop over j copies anything:
-    rows[r, j, c, q] = padded[r, c, stride*q + j]. Then cols[p, i] is rows[stride*p + i], so that
-    matrix p is `kernel` rows that already are one block of memory. The rest is views."""
+    `padded` is x with zeros around it; the axis n stays last. Only the loop over j copies:
+    rows[r, j, c, q] = padded[r, c, stride*q + j]. For cols[p, i], r is stride*p + i, so matrix p is
+    just the block rows[stride*p : stride*p + kernel], reshaped."""
     height, channels, width, n = x.shape
-    _, top, bottom = same_padding(height, kernel, stride)
+    h_out, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
     padded = np.zeros((top + height + bottom, channels, left + width + right, n), x.dtype)
     padded[top:top + height, :, left:left + width] = x
     rows = np.empty((len(padded), kernel, channels, w_out, n), x.dtype)
     for j in range(kernel):
         rows[:, j] = padded[:, :, j:j + stride * w_out:stride]
-    # windows[p, j, c, q, n, i] = rows[stride*p + i, j, c, q, n]; then i moves behind p.
-    windows = sliding_window_view(rows, kernel, axis=0)[::stride]
-    return np.moveaxis(windows, -1, 1).reshape(len(windows), kernel * kernel * channels, -1)
+    return [rows[stride * p:stride * p + kernel].reshape(kernel * kernel * channels, -1)
+            for p in range(h_out)]
 
 
 def col2im(cols, shape, dtype, kernel, stride):
     """The adjoint of im2col: ⟨im2col(x), cols⟩ = ⟨x, col2im(cols)⟩. Each pixel sums its copies. In
     the same five loops:    padded[stride*p + i, c, stride*q + j] += cols[p, i, j, c, q]
-    Then the padding is cut off, to `shape`. `cols` may be a generator, so that only one matrix
-    exists at a time, and stays in the processor's cache."""
+    Then the padding is cut off, to `shape`. `cols` may be a generator: one matrix at a time stays
+    in the processor's cache."""
     height, channels, width, n = shape
     _, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
@@ -129,14 +127,14 @@ class Conv2D:
         w, b = self.params["w"], self.params["b"]
         check_channels(x, w.shape[3])
         cols = im2col(x, self.kernel, self.stride)
-        y = w.reshape(len(w), -1) @ cols + b[:, None]
+        y = np.stack([w.reshape(len(w), -1) @ matrix + b[:, None] for matrix in cols])
         return y.reshape(*y.shape[:2], math.ceil(x.shape[2] / self.stride), -1), (cols, x.shape)
 
     def backward(self, dy, cache):
-        # dw is a sum over p, too. (cols @ dyᵀ)ᵀ is 13 % faster than dy @ colsᵀ.
+        # (cols @ dyᵀ)ᵀ is 13 % faster than dy @ colsᵀ.
         w, (cols, x_shape) = self.params["w"], cache
         dy = dy.reshape(len(dy), len(w), -1)
-        dw = (cols @ dy.transpose(0, 2, 1)).sum(axis=0).T
+        dw = sum(matrix @ row.T for matrix, row in zip(cols, dy)).T
         dx = None                                          # nobody needs the gradient of the data
         if self.input_gradient:
             dcols = (w.reshape(len(w), -1).T @ row for row in dy)
@@ -161,11 +159,12 @@ class ConvTranspose2D:
         y = col2im(cols, y_shape, x.dtype, self.kernel, self.stride)
         return y + b[:, None, None], x
 
-    def backward(self, dy, x):
+    def backward(self, dy, x):                             # x: (H, C_in, W·N)
         w = self.params["w"]
         cols = im2col(dy, self.kernel, self.stride)
-        dx = (w.reshape(len(w), -1) @ cols).reshape(*x.shape[:2], dy.shape[2] // self.stride, -1)
-        dw = (cols @ x.transpose(0, 2, 1)).sum(axis=0).T
+        dx = np.stack([w.reshape(len(w), -1) @ matrix for matrix in cols])
+        dw = sum(matrix @ row.T for matrix, row in zip(cols, x)).T
+        dx = dx.reshape(*x.shape[:2], dy.shape[2] // self.stride, -1)
         return dx, {"w": dw.reshape(w.shape), "b": dy.sum(axis=(0, 2, 3))}
 
 

@@ -2,7 +2,7 @@
 
            g_a            + u             g_s
       x ────────▶ y ─────────────▶ ỹ ────────▶ x̂        training: u is uniform noise in ±½
-    image      latents             │        decoded     coding: ỹ is y rounded to μ + an integer,
+    image      latents             │        decoded     coding: ỹ is μ + round(y − μ),
                                    ▼                            and takes about `rate` bits
                         rate = −Σ log₂ p(ỹ)             p: a prior for each latent; μ: its mean
 
@@ -54,12 +54,12 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     rate = bits.sum(dtype=np.float64) / n
     error = pixel_errors(x_hat, x)
     if distortion == "mae":
-        d, dx_hat = np.abs(error).sum(dtype=np.float64) / x.size, np.sign(error)
+        d, de = np.abs(error).sum(dtype=np.float64) / x.size, np.sign(error)
     else:
-        d, dx_hat = np.square(error).sum(dtype=np.float64) / x.size, 2 * error
+        d, de = np.square(error).sum(dtype=np.float64) / x.size, 2 * error
     loss = rate_weight * rate + lmbda * d
 
-    dx_hat *= lmbda / x.size               # ∂loss/∂x̂; until here ∂|e|/∂e or ∂e²/∂e
+    dx_hat = de * float(lmbda / x.size)                # where `pixel_errors` gives 0, so is de
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
     # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back;

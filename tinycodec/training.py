@@ -17,8 +17,8 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     # Bias correction: m was 0 at first, so the weights of the g in it add up to 1 − β₁ᵗ; v alike.
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
-    # If a large g follows a calm (m, v ≈ 0), this step is (1 − β₁)/√(1 − β₂) learning rates: 1. It
-    # is 3.2 for the usual β₂ = 0.999, which woke unused latents (lmbda 100: loss 17.4, not 12.6).
+    # At the usual β₂ of 0.999, a large g after a calm (m, v ≈ 0) is a step of (1 − β₁)/√(1 − β₂) =
+    # 3.2 learning rates, not 1, and unused latents come alive (lmbda 100: loss 17.4, not 12.6).
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
 
 
@@ -27,7 +27,8 @@ def schedule(step, steps, lmbda, learning_rate):
 
     The learning rate falls to 0 on a cosine (Loshchilov & Hutter 2017). The weight is a rate
     warm-up: for lmbda below 2000, the rate in full makes latents constant, for good, before g_s
-    learns to use them. So it begins with lmbda/2000, and grows to 1 in 10 % of the steps."""
+    learns to use them. So it begins with lmbda/2000, which is to Adam as if lmbda were 2000 (it
+    ignores a common factor), and grows to 1 in 10 % of the steps."""
     cosine = (1 + np.cos(np.pi * step / steps)) / 2
     first = min(1, lmbda / 2000)
     return learning_rate * cosine, min(1, first + (1 - first) * step / (0.1 * steps))
@@ -42,7 +43,7 @@ def batches(images, batch, latent_dims, rng):
 
 
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
-    """The training. (`train` takes a third of the time, and then calls a Codec's fix_sigma.)"""
+    """The training. (`train` takes a third of the time, and then calls codec.fix_sigma.)"""
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
     v = {name: np.zeros_like(p) for name, p in model.params.items()}
