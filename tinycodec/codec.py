@@ -5,9 +5,9 @@
 
 y, k and ŷ are (n, latent_dims) here. k is coded under N(0, σ²), the prior of y − μ, so that the
 most probable latent, μ, is coded exactly, in the fewest bits.
-Dither, an option: μ + u for μ, and −u for 0, with u ~ U(−½, ½), pseudo-random: the decoder makes
-the same. As u is uniform, so is ŷ − y, as in training, whatever y is: universal quantisation (Ziv
-1985; Agustsson & Theis 2020)."""
+Dither, an option: with a pseudo-random u ~ U(−½, ½), which the decoder makes, too, it is
+k = round(y − μ − u), coded under N(−u, σ²), and ŷ = k + μ + u. Then ŷ − y is uniform, as in
+training, whatever y is: universal quantisation (Ziv 1985; Agustsson & Theis 2020)."""
 import numpy as np
 
 from . import coding
@@ -23,9 +23,8 @@ class Codec(Model):
 
     def fix_sigma(self):
         """Set σ, float64 (latent_dims,), for the range coder. Call it after changing log σ.
-
         One different bit derails a range decoder, and exp may differ in its last bit on another
-        machine. So σ is saved with the model. The rest is equal everywhere (μ is added later)."""
+        machine. So σ is saved with the model. (`constriction` brings its erf; μ is added later.)"""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     def analysis(self, images):
@@ -45,14 +44,14 @@ class Codec(Model):
         return int(np.ceil(min(16 + 16 * self.sigma.max(), 2**20)))
 
     def compress_plainly(self, images):
-        """uint8 (n, 28, 28) -> n byte strings, those of `compress_each`."""
+        """uint8 (n, 28, 28) -> n byte strings."""
         return [coding.encode(k, 0 * self.sigma, self.sigma, self.limit)
                 for k in self.quantise(self.analysis(images))]
 
-    def range_coder(self):
-        """coding.encode and decode, done by `constriction`."""
-        from .machine.rangecoder import GaussianRangeCoder
-        return GaussianRangeCoder(self.sigma, self.limit)
+    def decompress_plainly(self, strings):
+        """n byte strings -> uint8 (n, 28, 28)."""
+        k = [coding.decode(s, 0 * self.sigma, self.sigma, self.limit) for s in strings]
+        return self.synthesis(self.dequantise(np.array(k)))
 
     def dequantise(self, k, u=0):
         """Integers k -> ŷ, what the decoder sees of the latents, float32."""
@@ -63,6 +62,11 @@ class Codec(Model):
         from .machine import in_batches, pixels
         return in_batches(lambda y: pixels.as_images(self.g_s.forward(y.T)[0]),
                           pixels.check_latents(y_hat, self.latent_dims))
+
+    # --- the same, by `constriction`, with more to choose, and in files
+    def range_coder(self):
+        from .machine.rangecoder import GaussianRangeCoder
+        return GaussianRangeCoder(self.sigma, self.limit)
 
     def compress_each(self, images, lmbda=None, refine=0):
         """uint8 (n, 28, 28) -> n byte strings, one for each image, each as short as possible."""
@@ -104,11 +108,10 @@ class Codec(Model):
         """What is left of damaged bytes from `compress` -> (images, lost): uint8 (n, 28, 28), black
         where lost, and the list of lost indices. Raises ValueError if nothing is left."""
         from .files import stream
-        images, damaged = stream.read(self, data, max_images, salvage=True)
-        return images, damaged.lost
+        return stream.salvage(self, data, max_images)
 
     def sample(self, n, rng):
-        """Random bits (of a numpy.random.Generator), decoded, by ANS: uint8 (n, 28, 28)."""
+        """Random bits (of a numpy.random.Generator), decoded -> uint8 (n, 28, 28)."""
         return self.synthesis(self.dequantise(self.range_coder().sample(n, rng, mean=0)))
 
     def save(self, path):

@@ -29,7 +29,6 @@ def cumulative(k, mean, std, limit):
 
 def encode(integers, means, stds, limit):
     """Integers in ±limit, each under N(mean, std²) -> the shortest bytes that name them.
-
     The interval is [low, low + width), in units of 2^−bits. When width falls below 2³², units get
     2³² times finer. Python's integers are unbounded, so `low +=` may carry into any digit."""
     low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1), as in 64-bit registers
@@ -44,16 +43,15 @@ def encode(integers, means, stds, limit):
 
 def decode(data, means, stds, limit):
     """Bytes, as if zeros without end followed them -> as many integers as there are means.
-
-    `point` is the number that the bytes name, less the encoder's low: what that added is subtracted
-    here. Raises ValueError if no encoder wrote them. Other wrong bytes pass unnoticed."""
+    `point` is the number that the bytes name, less the encoder's low: what is added there is
+    subtracted here. Raises ValueError if no encoder wrote them. Other wrong bytes go unnoticed."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 
     integers, point, width, i = [], word(0) << 32 | word(1), 2**64 - 1, 2
     for mean, std in zip(means, stds):
         s = width >> 24
-        if point // s >= 2**24:
+        if point // s >= 2**24:                            # in what no share takes
             raise ValueError("no range encoder under this prior can have written these bytes")
         k = -limit
         while cumulative(k + 1, mean, std, limit) <= point // s:
@@ -74,13 +72,13 @@ def shortest_in_interval(low, width, bits):
     >>> shortest_in_interval(3 * 2**64 // 10, 2**64 // 10, 64).hex()
     '4d'
 
-    Let width be 2⁻ᴵ, and 8M = I + f with 0 ≤ f < 8. M bytes suffice: multiples of 256⁻ᴹ are at most
-    a width apart. M − j suffice with probability width/spacing = 2^(f − 8j), 8 bits less each. The
-    mean, I + f − 8 Σⱼ 2^(f − 8j), j ≥ 1, is I + 4 − 1/ln 2 = I + 2.56 if f is uniform (large I)."""
+    m bytes do if a multiple of 256⁻ᵐ is inside. In an interval 2⁻ᴵ wide, anywhere, one is with
+    probability min(1, 2^(8m − I)). So 8 Σₘ (1 − 2^(8m − I)) bits are expected, m = 0 … ⌈I/8⌉ − 1:
+    on average over I, if it is large, I + 4 − 1/ln 2 = I + 2.56."""
     def first(m):                      # the first multiple of 256⁻ᵐ inside; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 
-    m = -(-(bits + 1 - width.bit_length()) // 8)               # M = ⌈I/8⌉, by way of ⌈I⌉
+    m = -(-(bits + 1 - width.bit_length()) // 8)               # ⌈I/8⌉, by way of ⌈I⌉
     while m and first(m - 1) << (bits - 8 * (m - 1)) < low + width:
         m -= 1
     return first(m).to_bytes(m, "big")

@@ -56,9 +56,9 @@ class NoisyGaussian:
             −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
             −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)
 
-        where h = φ(b)/p and t = φ(a)/φ(b) = e^((b² − a²)/2) = e^(−z/σ²). In the tails φ and p are 0
-        in float64, but h is not: φ(b) = e^(−b²/2)/√(2π), and Φ(b) = ½ e^(−b²/2) erfcx(−b/√2), with
-        SciPy's erfcx(x) = e^(x²) (1 − erf x), so h = φ(b)/(r Φ(b)) = √(2/π)/erfcx(−b/√2)/r."""
+        where t = φ(a)/φ(b) = e^((b² − a²)/2) = e^(−z/σ²), and h = φ(b)/p, which would be 0/0 in the
+        tails. But φ(b) = e^(−b²/2)/√(2π) and Φ(b) = ½ e^(−b²/2) erfcx(−b/√2), with SciPy's
+        erfcx(x) = e^(x²) (1 − erf x). So h = φ(b)/(r Φ(b)) = √(2/π)/erfcx(−b/√2)/r."""
         centred, z, sigma, a, b, r = cache     # centred = ỹ − μ, z its absolute value
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r
