@@ -23,15 +23,15 @@ class Codec(Model):
 
     def fix_sigma(self):
         """Set σ, float64 (latent_dims,), for the range coder. Call it after changing log σ.
-        One different bit derails a range decoder, and exp may differ in its last bit on another
-        machine. So σ is saved with the model. (`constriction` brings its erf; μ is added later.)"""
+        One different bit of σ derails a range decoder, and another machine's exp may differ in its
+        last. So σ is saved. (erf is `constriction`'s own, and μ is added only after decoding.)"""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     def analysis(self, images):
         """uint8 (n, 28, 28) -> y, latents before rounding, float32."""
-        from .machine import in_batches, pixels
-        return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T,
-                          pixels.check_images(images))
+        from .machine import in_batches, pixels        # in_batches(f, a) is f(a), on all cores
+        images = pixels.check_images(images)
+        return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 
     def quantise(self, y, u=0):
         """Latents y -> k, the integers to be coded, int32."""
@@ -40,7 +40,7 @@ class Codec(Model):
 
     @property
     def limit(self):
-        """k is clipped to ±limit, beyond what is expected: 16 σ of the widest latent, plus 16."""
+        """k is clipped to ±limit: 16 σ of the widest latent, plus 16, or 2²⁰ of 2²⁴ shares."""
         return int(np.ceil(min(16 + 16 * self.sigma.max(), 2**20)))
 
     def compress_plainly(self, images):
@@ -60,8 +60,8 @@ class Codec(Model):
     def synthesis(self, y_hat):
         """Latents ŷ -> uint8 (n, 28, 28)."""
         from .machine import in_batches, pixels
-        return in_batches(lambda y: pixels.as_images(self.g_s.forward(y.T)[0]),
-                          pixels.check_latents(y_hat, self.latent_dims))
+        y_hat = pixels.check_latents(y_hat, self.latent_dims)
+        return in_batches(lambda y: pixels.as_images(self.g_s.forward(y.T)[0]), y_hat)
 
     # --- the same, by `constriction`, with more to choose, and in files
     def range_coder(self):

@@ -18,13 +18,13 @@ def cumulative(k, mean, std, limit):
 
     Each of the 2·limit + 1 integers in ±limit has one at least, so that none is impossible, and Φ
     divides the rest. A decoder needs the encoder's very numbers; another formula for Φ may round
-    otherwise. (`constriction` has its own erf, but no test has found them to differ.)"""
+    otherwise. (`constriction` has its own erf; in all tests the bytes were the same.)"""
     if k <= -limit:
         return 0
     if k > limit:
         return 2**24
     cdf = (1 + math.erf((k - 0.5 - mean) / (std * math.sqrt(2)))) / 2
-    return int((2**24 - 1 - 2 * limit) * cdf) + k + limit
+    return int((2**24 - 1 - 2 * limit) * cdf) + k + limit  # Φ's part, and one for each integer < k
 
 
 def encode(integers, means, stds, limit):
@@ -33,7 +33,7 @@ def encode(integers, means, stds, limit):
     2³² times finer. Python's integers are unbounded, so `low +=` may carry into any digit."""
     low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1), as in 64-bit registers
     for k, mean, std in zip(map(int, integers), means, stds):
-        s = width >> 24                # a share, of at least 2⁸; what 2²⁴ of them leave is unused
+        s = width >> 24                # a share, ≥ 2⁸ units; the < 2²⁴ units left are nobody's
         low += s * cumulative(k, mean, std, limit)
         width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
         if width < 2**32:
@@ -51,7 +51,7 @@ def decode(data, means, stds, limit):
     integers, point, width, i = [], word(0) << 32 | word(1), 2**64 - 1, 2
     for mean, std in zip(means, stds):
         s = width >> 24
-        if point // s >= 2**24:                            # in what no share takes
+        if point // s >= 2**24:                            # among the units left
             raise ValueError("no range encoder under this prior can have written these bytes")
         k = -limit
         while cumulative(k + 1, mean, std, limit) <= point // s:
@@ -72,9 +72,9 @@ def shortest_in_interval(low, width, bits):
     >>> shortest_in_interval(3 * 2**64 // 10, 2**64 // 10, 64).hex()
     '4d'
 
-    m bytes do if a multiple of 256⁻ᵐ is inside. In an interval 2⁻ᴵ wide, anywhere, one is with
-    probability min(1, 2^(8m − I)). So 8 Σₘ (1 − 2^(8m − I)) bits are expected, m = 0 … ⌈I/8⌉ − 1:
-    on average over I, if it is large, I + 4 − 1/ln 2 = I + 2.56."""
+    m bytes do if a multiple of 256⁻ᵐ is inside: in an interval 2⁻ᴵ wide, placed at random, with
+    probability min(1, 2^(8m − I)). The mean of m is Σₘ P(m bytes do not do), m = 0 … ⌈I/8⌉ − 1:
+    8 Σₘ (1 − 2^(8m − I)) bits. Averaged over I mod 8, I large, it is I + 4 − 1/ln 2 = I + 2.56."""
     def first(m):                      # the first multiple of 256⁻ᵐ inside; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 

@@ -22,7 +22,7 @@ def relative_errors(layer, x, h=1e-5):
     dy = np.random.default_rng(0).uniform(1, 2, y.shape)       # a small one could hide an error
     dx, grads = layer.backward(dy, cache)
     errors = {}
-    for name, v, claimed in [("x", x, dx), *((n, p, grads[n]) for n, p in layer.params.items())]:
+    for name, v, claimed in [("x", x, dx)] + [(n, p, grads[n]) for n, p in layer.params.items()]:
         numeric = np.empty_like(v)
         for i in np.ndindex(v.shape):
             at = v[i]
@@ -30,7 +30,7 @@ def relative_errors(layer, x, h=1e-5):
             above = dy * layer.forward(x)[0]
             v[i] = at - h
             below = dy * layer.forward(x)[0]
-            numeric[i] = np.sum(above - below) / (2 * h)   # what v does not reach is exactly 0
+            numeric[i] = np.sum(above - below) / (2 * h)   # what v does not change is exactly 0
             v[i] = at
         errors[name] = abs(claimed - numeric) / np.maximum(abs(claimed), abs(numeric)).clip(1e-9)
     return errors
@@ -41,7 +41,7 @@ def check_gradients(layer, x, tolerance=1e-6, large=300):
 
     Integers, and inputs whose dx is None, are left out. Returns the largest relative error, or
     raises AssertionError that names the worst entry. This is `relative_errors` of float64 copies,
-    without its false alarms (by rounding, kinks at x or beside it, strong curvature). More than
-    `large` entries move at once, each by its own random step; if that is wrong, in halves, …"""
+    without its false alarms (by rounding, kinks at x or beside it, strong curvature). An array of
+    more than `large` entries moves as a whole, at random; if that is wrong, its halves do, …"""
     from .machine.gradcheck import check
     return check(layer, x, tolerance, large)

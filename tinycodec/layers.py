@@ -4,8 +4,8 @@
     dx, grads = layer.backward(dy, cache)    # dy = ∂L/∂y; grads has the keys of layer.params
 
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
-(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N): each
-image row is a matrix, C × W·N, and successive rows are one block of memory, see `im2col`."""
+(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N): with
+H first, what an output row is made of, some image rows, is one block of memory (see `im2col`)."""
 import math
 
 import numpy as np
@@ -47,8 +47,8 @@ class LeakyReLU:
 
 
 # --- convolution: each output is a filter times a patch of the image -------------------------
-# im2col copies the patches into the columns of a matrix, so that all outputs are w @ cols. col2im
-# adds each entry to the pixel it was copied from. For a row of 4 pixels, kernel 3, stride 2:
+# im2col copies patches into the columns of a matrix, one for each output row, so that outputs are
+# w @ cols. col2im adds each entry to the pixel it came from. For 4 pixels, kernel 3, stride 2:
 #
 #     a b c d 0     im2col     a c           A D     col2im
 #     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
@@ -77,8 +77,8 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
-    `padded` is x with zeros around; n stays last. p and i enter only as r = stride*p + i. So each r
-    is copied once, rows[r, j, c, q] = padded[r, c, stride*q + j], and matrix p is the block
+    `padded` is x with zeros around; n stays last. p and i occur only in r = stride*p + i. So all p
+    share one copy, rows[r, j, c, q] = padded[r, c, stride*q + j], and matrix p is a block of it,
     rows[stride*p : stride*p + kernel], seen with the axes (i·j·c, q·n)."""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)

@@ -5,7 +5,7 @@ import numpy as np
 
 from .model import loss_and_gradients
 
-# Adam moves an entry by about the learning rate. Latents, sums of many, move faster: μ, σ follow.
+# A step of Adam moves a weight by about the learning rate, a latent by many weights': so for μ, σ.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 
@@ -17,18 +17,18 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     # Bias correction: m was 0 at first, so the weights of the g in it add up to 1 − β₁ᵗ; v alike.
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
-    # Of β₂: a large g after a calm (m, v ≈ 0) moves p by (1 − β₁)/√(1 − β₂) = 1 learning rate. At
-    # the usual 0.999, it is 3.2, and wakes unused latents (lmbda 100: loss 17.4, not 12.6).
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
+    # Why β₂ = 0.99: a large g after small ones makes m/√v = (1 − β₁)/√(1 − β₂), 1 here, and 3.2 at
+    # the usual 0.999. Such jumps wake constant, unused latents (lmbda 100: loss 17.4, not 12.6).
 
 
 def schedule(step, steps, lmbda, learning_rate):
     """-> (learning rate, weight of the rate) for step = 0 … steps − 1.
 
     The learning rate falls to 0 on a cosine (Loshchilov & Hutter 2017). The weight is a rate
-    warm-up: for lmbda below 2000, the rate in full makes latents constant, for good, before g_s
-    learns to use them. So it begins with lmbda/2000: the loss, lmbda/2000 · (rate + 2000 ·
-    distortion), is to Adam as if lmbda were 2000. It grows to 1 in 10 % of the steps."""
+    warm-up: in full from the start, at lmbda < 2000, the rate makes latents constant before g_s has
+    learned to use them, and then it never does. So it begins at lmbda/2000: the loss is lmbda/2000
+    (which Adam's steps ignore) · (rate + 2000 · distortion). It is 1 after 10 % of the steps."""
     cosine = (1 + np.cos(np.pi * step / steps)) / 2
     first = min(1, lmbda / 2000)
     return learning_rate * cosine, min(1, first + (1 - first) * step / (0.1 * steps))
