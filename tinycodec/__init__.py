@@ -5,7 +5,7 @@
 
 Latents are a few numbers; g_a (analysis) and g_s (synthesis) are networks. Read, in this order:
 model, layers, entropy, training, coding, codec, gradcheck (all .py). The folders hold the tool."""
-from .codec import Codec
+from .files.codec import Codec
 from .files.images import read_images, write_images
 from .gradcheck import check_gradients
 from .mnist import load_mnist

@@ -14,9 +14,9 @@ import math
 
 
 def cumulative(k, mean, std, limit):
-    """F(k): how many of 2²⁴ equal shares of [0, 1) belong to integers below k.
+    """F(k): how many of 2²⁴ equal shares of [0, 1) belong to integers below k; all are in ±limit.
 
-    Each of the 2·limit + 1 integers in ±limit has one at least, so that none is impossible, and Φ
+    Each of the 2·limit + 1 integers has one share at least, so that none is impossible, and Φ
     divides the rest. A decoder needs the encoder's very numbers; another formula for Φ may round
     otherwise. (`constriction` has its own erf; in all tests the bytes were the same.)"""
     if k <= -limit:
@@ -29,11 +29,12 @@ def cumulative(k, mean, std, limit):
 
 def encode(integers, means, stds, limit):
     """Integers in ±limit, each under N(mean, std²) -> the shortest bytes that name them.
-    The interval is [low, low + width), in units of 2^−bits. When width falls below 2³², units get
-    2³² times finer. Python's integers are unbounded, so `low +=` may carry into any digit."""
+
+    The interval is [low, low + width)/2^bits. When width falls below 2³², all three get 32 binary
+    digits more. Python's integers are unbounded, so `low +=` may carry into any digit."""
     low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1), as in 64-bit registers
     for k, mean, std in zip(map(int, integers), means, stds):
-        s = width >> 24                # a share, ≥ 2⁸ units; the < 2²⁴ units left are nobody's
+        s = width >> 24                # one share is s/2^bits. What 2²⁴ of them leave is nobody's
         low += s * cumulative(k, mean, std, limit)
         width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
         if width < 2**32:
@@ -43,15 +44,16 @@ def encode(integers, means, stds, limit):
 
 def decode(data, means, stds, limit):
     """Bytes, as if zeros without end followed them -> as many integers as there are means.
+
     `point` is the number that the bytes name, less the encoder's low: what is added there is
-    subtracted here. Raises ValueError if no encoder wrote them. Other wrong bytes go unnoticed."""
+    subtracted here. Raises ValueError if it is in nobody's part. Other wrong bytes go unnoticed."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 
     integers, point, width, i = [], word(0) << 32 | word(1), 2**64 - 1, 2
     for mean, std in zip(means, stds):
         s = width >> 24
-        if point // s >= 2**24:                            # among the units left
+        if point // s >= 2**24:
             raise ValueError("no range encoder under this prior can have written these bytes")
         k = -limit
         while cumulative(k + 1, mean, std, limit) <= point // s:
@@ -72,9 +74,10 @@ def shortest_in_interval(low, width, bits):
     >>> shortest_in_interval(3 * 2**64 // 10, 2**64 // 10, 64).hex()
     '4d'
 
-    m bytes do if a multiple of 256⁻ᵐ is inside: in an interval 2⁻ᴵ wide, placed at random, with
-    probability min(1, 2^(8m − I)). The mean of m is Σₘ P(m bytes do not do), m = 0 … ⌈I/8⌉ − 1:
-    8 Σₘ (1 − 2^(8m − I)) bits. Averaged over I mod 8, I large, it is I + 4 − 1/ln 2 = I + 2.56."""
+    How many bits is that? m bytes do if a multiple of 256⁻ᵐ is inside: for a width of 2⁻ᴵ and a
+    random place, with probability min(1, 2^(8m − I)). The mean number of bytes is Σₘ P(m bytes are
+    too few), so that of bits is 8 Σₘ (1 − 2^(8m − I)), m = 0 … ⌈I/8⌉ − 1. Averaged over I mod 8,
+    for large I, that is I + 4 − 1/ln 2: 2.56 more than the information."""
     def first(m):                      # the first multiple of 256⁻ᵐ inside; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 

@@ -6,9 +6,9 @@ of a wrong prior p. Training lowers the sum in both ways: g_a changes q, and μ 
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). Suppose that a latent y is
-N(μ, σ²), as the prior says. The density of ỹ is then N convolved with the density of u, which is 1
-in ±½. That is the Gaussian's mass within ½ of ỹ, ∫ N(y) dy over |y − ỹ| < ½. At μ + integer, as in
-coding, it is also the probability of that value, since exactly these y are rounded to it."""
+N(μ, σ²). The density of ỹ, our prior p, is then N convolved with the density of u, which is 1 in
+±½: the Gaussian's mass within ½ of ỹ, ∫ N(y) dy over |y − ỹ| < ½. At μ + integer, as in coding,
+this mass is also the probability of that value, since exactly these y are rounded to it."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
@@ -41,7 +41,7 @@ class NoisyGaussian:
         self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}
 
     def forward(self, y_tilde):
-        mu = self.params["mu"].astype(np.float64)[:, None]         # float64: a ≈ b if σ is large
+        mu = self.params["mu"].astype(np.float64)[:, None]       # float64: Φ(a) ≈ Φ(b) for large σ
         sigma = np.exp(self.params["log_sigma"].astype(np.float64))[:, None]
         z = np.abs(y_tilde - mu)
         a, b = (-0.5 - z) / sigma, (0.5 - z) / sigma

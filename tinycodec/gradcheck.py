@@ -32,6 +32,7 @@ def relative_errors(layer, x, h=1e-5):
             below = dy * layer.forward(x)[0]
             numeric[i] = np.sum(above - below) / (2 * h)   # what v does not change is exactly 0
             v[i] = at
+        # 1e-9: two gradients of 0 agree.
         errors[name] = abs(claimed - numeric) / np.maximum(abs(claimed), abs(numeric)).clip(1e-9)
     return errors
 
@@ -42,6 +43,7 @@ def check_gradients(layer, x, tolerance=1e-6, large=300):
     Integers, and inputs whose dx is None, are left out. Returns the largest relative error, or
     raises AssertionError that names the worst entry. This is `relative_errors` of float64 copies,
     without its false alarms (by rounding, kinks at x or beside it, strong curvature). An array of
-    more than `large` entries moves as a whole, at random; if that is wrong, its halves do, …"""
+    more than `large` entries is moved as a whole, in a random direction; if that disagrees, its two
+    halves are checked in the same way, and so on, down to a wrong entry."""
     from .machine.gradcheck import check
     return check(layer, x, tolerance, large)

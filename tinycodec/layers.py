@@ -4,8 +4,9 @@
     dx, grads = layer.backward(dy, cache)    # dy = ∂L/∂y; grads has the keys of layer.params
 
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
-(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N): with
-H first, what an output row is made of, some image rows, is one block of memory (see `im2col`)."""
+(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N). H is
+first so that the image rows from which an output row is made are one block of memory (see
+`im2col`)."""
 import math
 
 import numpy as np
@@ -33,7 +34,7 @@ class Dense:
 
 
 class LeakyReLU:
-    """y = max(x, slope·x) with slope < 1, any shape (Maas, Hannun & Ng 2013)."""
+    """y = x where x > 0, else slope·x: max(x, slope·x), as slope < 1 (Maas, Hannun & Ng 2013)."""
 
     def __init__(self, slope=0.2):
         self.params, self.slope = {}, slope
@@ -43,22 +44,27 @@ class LeakyReLU:
         return np.maximum(x, y, out=y), x
 
     def backward(self, dy, x):
-        return dy * np.maximum(x > 0, self.slope, dtype=dy.dtype), {}      # dy times 1 or slope
+        return dy * np.maximum(x > 0, self.slope, dtype=dy.dtype), {}      # dy times 1, or slope
 
 
 # --- convolution: each output is a filter times a patch of the image -------------------------
-# im2col copies patches into the columns of a matrix, one for each output row, so that outputs are
-# w @ cols. col2im adds each entry to the pixel it came from. For 4 pixels, kernel 3, stride 2:
+# For each row of outputs, im2col copies their patches into the columns of one matrix, cols, so that
+# the outputs are w @ cols. col2im adds each entry to the pixel it was copied from. For a row of 4
+# pixels, kernel 3, stride 2:
 #
 #     a b c d 0     im2col     a c           A D     col2im
 #     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
 #         └───┘                c 0           C F
 #
-# If y = A x, a change δ of x changes L by ⟨dy, A δ⟩ = ⟨Aᵀ dy, δ⟩ (⟨a, b⟩ = Σ a·b), so dx = Aᵀ dy.
-# Aᵀ is A's adjoint: wᵀ @ for w @, col2im for im2col and the reverse; (A B)ᵀ = Bᵀ Aᵀ. Hence:
+# If y = A x, a change δ of x changes L by ⟨dy, A δ⟩ = ⟨Aᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b. So dx is
+# Aᵀ dy. Aᵀ is the adjoint of A: wᵀ @ for w @, and col2im for im2col, which is a matrix with a 1 for
+# each copy. As (A B)ᵀ = Bᵀ Aᵀ:
+#
 #     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
 #     ConvTranspose2D    y = col2im(wᵀ @ x)      dx = w @ im2col(dy)      dw = x @ im2col(dy)ᵀ
-# (The last dw: a change δ of w changes L by ⟨im2col(dy), δᵀ @ x⟩ = ⟨x @ im2col(dy)ᵀ, δ⟩.)
+#
+# (The last dw: a change δ of w changes L by ⟨dy, col2im(δᵀ @ x)⟩ = ⟨im2col(dy), δᵀ @ x⟩, which is
+# ⟨x @ im2col(dy)ᵀ, δ⟩.)
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after: one more if odd)."""
@@ -77,9 +83,9 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
-    `padded` is x with zeros around; n stays last. p and i occur only in r = stride*p + i. So all p
-    share one copy, rows[r, j, c, q] = padded[r, c, stride*q + j], and matrix p is a block of it,
-    rows[stride*p : stride*p + kernel], seen with the axes (i·j·c, q·n)."""
+    `padded` is x with zeros around it; the axis n stays last. On the right, p and i occur only in
+    r = stride*p + i. So one copy does for all p: rows[r, j, c, q] = padded[r, c, stride*q + j].
+    Matrix p is the block rows[stride*p : stride*p + kernel], seen with the axes (i·j·c, q·n)."""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)

@@ -2,7 +2,7 @@
 
            g_a            + u             g_s
       x ────────▶ y ─────────────▶ ỹ ────────▶ x̂        training: u is uniform noise in ±½
-    image      latents             │        decoded     coding: ỹ is μ + round(y − μ) (codec.py)
+    image      latents             │        decoded     coding: ŷ = μ + round(y − μ) (codec.py)
                                    ▼
           bits in the file ≈ rate = −Σ log₂ p(ỹ)        p: a prior for each latent; μ: its mean
 
@@ -59,7 +59,8 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
         d, de = np.square(error).sum(dtype=np.float64) / x.size, 2 * error
     loss = rate_weight * rate + lmbda * d
 
-    dx_hat = de * float(lmbda / x.size)                # ∂error/∂x̂ is 1, or 0 where de is, too
+    # ∂error/∂x̂ is 1, or 0 where `pixel_errors` puts 0; but there, de is 0, too.
+    dx_hat = de * float(lmbda / x.size)
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
     # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back;

@@ -5,7 +5,8 @@ import numpy as np
 
 from .model import loss_and_gradients
 
-# A step of Adam moves a weight by about the learning rate, a latent by many weights': so for μ, σ.
+# Multiples of the learning rate. A step of Adam moves every parameter by about the learning rate.
+# Latents, sums over many weights, move further than that, and μ and log σ must keep up with them.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 
@@ -14,21 +15,23 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     loss's gradient in p, m and v are arrays like p, at first 0."""
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
-    # Bias correction: m was 0 at first, so the weights of the g in it add up to 1 − β₁ᵗ; v alike.
+    # Bias correction: m was 0 at first, so the factors of the g in it add up to 1 − β₁ᵗ; v alike.
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
-    # Why β₂ = 0.99: a large g after small ones makes m/√v = (1 − β₁)/√(1 − β₂), 1 here, and 3.2 at
-    # the usual 0.999. Such jumps wake constant, unused latents (lmbda 100: loss 17.4, not 12.6).
+    # Why β₂ is 0.99: late in training (t is large), the first large g after small ones (m, v ≈ 0)
+    # makes a step of (1 − β₁)/√(1 − β₂) learning rates. That is 1; with the usual 0.999 it is 3.2.
+    # Such jumps turned latents on that are not worth their bits (lmbda 100: loss 17.4, not 12.6).
 
 
 def schedule(step, steps, lmbda, learning_rate):
     """-> (learning rate, weight of the rate) for step = 0 … steps − 1.
 
     The learning rate falls to 0 on a cosine (Loshchilov & Hutter 2017). The weight is a rate
-    warm-up: in full from the start, at lmbda < 2000, the rate makes latents constant before g_s has
-    learned to use them, and then it never does. So it begins at lmbda/2000: the loss is lmbda/2000
-    (which Adam's steps ignore) · (rate + 2000 · distortion). It is 1 after 10 % of the steps."""
+    warm-up. For lmbda below 2000, the full rate would make latents constant before g_s has learned
+    to use them, and then it never does. So the weight begins with lmbda/2000, and the loss is
+    lmbda/2000 · (rate + 2000 · distortion): Adam's steps do not depend on the factor, so this is as
+    good as training for lmbda = 2000. In 10 % of the steps, the weight grows to 1."""
     cosine = (1 + np.cos(np.pi * step / steps)) / 2
     first = min(1, lmbda / 2000)
     return learning_rate * cosine, min(1, first + (1 - first) * step / (0.1 * steps))
@@ -66,6 +69,7 @@ def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distor
     only how sums are rounded. `checkpoint` is a file written at the start and after every epoch. If
     it exists, training goes on from there, and ends exactly as in one go, given the same arguments
     and a codec as it was at the start: ValueError if they differ or another training uses the file.
+
     Returns the history, arrays with one entry per step: "loss" (as if rate_weight were 1), "rate"
     in bits, "distortion". Raises FloatingPointError if the loss or a weight is not finite."""
     from .machine.session import train_on_threads

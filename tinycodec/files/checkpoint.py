@@ -7,7 +7,6 @@ import zlib
 
 import numpy as np
 
-from ..codec import Codec
 from .safe import open_archive, read_array, read_file, write_file
 
 
@@ -25,6 +24,7 @@ def load(path):
 
 def parse(data, name):
     """The bytes of a file called `name`, which `save` wrote -> Codec."""
+    from .codec import Codec               # which imports this file
     with open_archive(data, f"{name}: not a model that tinycodec saved") as archive:
         codec = Codec(int(read_array(archive, "latent_dims", np.int64(0))))
         for parameter, p in codec.params.items():

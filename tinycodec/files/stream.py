@@ -93,12 +93,6 @@ def read(codec, data, max_images=None, salvage=False):
     return images, stream
 
 
-def salvage(codec, data, max_images=None):
-    """-> (images, indices of those lost); see Codec.salvage."""
-    images, stream = read(codec, data, max_images, salvage=True)
-    return images, stream.lost
-
-
 def chunk_slices(n):
     """-> [slice]: which of n images each chunk holds."""
     return [slice(i, min(i + CHUNK, n)) for i in range(0, n, CHUNK)]

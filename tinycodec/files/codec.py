@@ -1,0 +1,60 @@
+"""What users call: the codec of the lesson, with `constriction`'s range coder, an encoder that searches, and files."""
+from ..codec import PlainCodec
+from ..machine.rangecoder import GaussianRangeCoder
+from ..search import refine_integers
+from . import checkpoint, stream
+
+
+class Codec(PlainCodec):
+    """A learned codec of 28×28 grey images, untrained (see `train`)."""
+
+    def range_coder(self):
+        """coding.encode and decode, by `constriction`."""
+        return GaussianRangeCoder(self.sigma, self.limit)
+
+    def integers(self, images, u=0, lmbda=None, refine=0):
+        """uint8 (n, 28, 28) -> k: the nearest, or, given lmbda and refine > 0, the best in rate + lmbda · distortion
+        that `refine` rounds of search find (tinycodec.search)."""
+        return refine_integers(self, images, self.quantise(self.analysis(images), u), u, lmbda, refine)
+
+    def compress_each(self, images, lmbda=None, refine=0):
+        """uint8 (n, 28, 28) -> n byte strings, one for each image, each as short as possible."""
+        return self.range_coder().encode_each(self.integers(images, 0, lmbda, refine), mean=0)
+
+    def decompress_each(self, strings):
+        """Byte strings from `compress_each` -> uint8 (n, 28, 28). Raises ValueError for those that
+        it cannot have written with this model. Another wrong one decodes to a wrong image."""
+        return self.synthesis(self.dequantise(self.range_coder().decode_each(strings, mean=0)))
+
+    def compress(self, images, quantizer="round", seed=0, lmbda=None, refine=0):
+        """All in one stream (stream.py), uint8 (n, 28, 28) -> bytes. lmbda and refine are as in `integers`.
+
+        `quantizer` is "round" or "dither". Dither, with a pseudo-random u ~ U(−½, ½) that the decoder makes from `seed`,
+        too, codes k = round(y − μ − u), under N(−u, σ²), and decodes ŷ = k + μ + u. Then ŷ − y is uniform, as in
+        training, whatever y is: universal quantisation (Ziv 1985; Agustsson & Theis 2020).
+        """
+        return stream.write(self, images, quantizer, seed, lmbda, refine)
+
+    def decompress(self, data, max_images=None):
+        """Bytes from `compress` -> uint8 (n, 28, 28). Raises ValueError for another model's bytes, for damaged ones (it
+        names the images lost), and for more than max_images (default 100,000)."""
+        return stream.read(self, data, max_images)[0]
+
+    def salvage(self, data, max_images=None):
+        """What is left of damaged bytes from `compress` -> (images, lost): uint8 (n, 28, 28), black where lost, and the
+        list of lost indices. Raises ValueError if nothing is left."""
+        images, damaged = stream.read(self, data, max_images, salvage=True)
+        return images, damaged.lost
+
+    def sample(self, n, rng):
+        """Random bits (of a numpy.random.Generator), decoded -> uint8 (n, 28, 28)."""
+        return self.synthesis(self.dequantise(self.range_coder().sample(n, rng, mean=0)))
+
+    def save(self, path):
+        """Write all parameters and σ to `path`, a NumPy .npz file."""
+        checkpoint.save(path, self)
+
+    @classmethod
+    def load(cls, path):
+        """Read a codec that `save` wrote. Raises ValueError if the file is anything else."""
+        return checkpoint.load(path)
