@@ -5,8 +5,7 @@
 
 y, k and ŷ are (n, latent_dims) here. With μ = 0.52, y = −2.32 becomes k = −3, and then ŷ = −2.48.
 k is coded under N(0, σ²), the prior of y − μ. So the most probable latent, μ itself, is coded
-exactly, and in the fewest bits. Steps of 1 are fine enough: g_a can make the latents as large as it
-likes, and each doubling costs a bit more."""
+exactly, and in the fewest bits."""
 import numpy as np
 
 from . import coding
@@ -24,9 +23,9 @@ class PlainCodec(Model):
     def fix_sigma(self):
         """Set σ, float64 (latent_dims,), for the range coder. Call it after changing log σ.
 
-        One different bit of σ derails a range decoder, and another machine's exp may differ in its
-        last bit. So σ itself is saved with the model. μ needs no such care: it is added to what was
-        decoded already."""
+        One different bit of σ can move a share from one integer to the next, and then all that is
+        decoded afterwards is wrong. Another machine's exp may differ in its last bit. So σ itself
+        is saved with the model. μ needs no such care: it is added to what was decoded already."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property
@@ -54,7 +53,7 @@ class PlainCodec(Model):
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 
     def quantise(self, y, u=0):
-        """Latents y -> k, the integers to be coded, int32. (u is 0, or see `Codec.compress`.)"""
+        """Latents y -> k, the integers to be coded, int32. (u is 0; if not, see files/codec.py.)"""
         k = np.rint(y - (self.prior.params["mu"] + u))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 

@@ -9,16 +9,18 @@ large as the symbol is probable. With p = ½, ¼, ¼ for a, b, c, the message "b
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
-−log₂ of the width is the information. The codec leaves this to a library, `constriction`."""
+−log₂ of the width is the information. codec.py runs what stands here. For `tinycodec.Codec`, which
+users call, a library does the same, `constriction`."""
 import math
 
 
 def cumulative(k, mean, std, limit):
     """F(k): how many of 2²⁴ equal shares of [0, 1) belong to integers below k; all are in ±limit.
 
-    Each of the 2·limit + 1 integers has one share at least, so that none is impossible, and Φ
-    divides the rest. A decoder needs the encoder's very numbers; another formula for Φ may round
-    otherwise. (`constriction` has its own erf; in all tests the bytes were the same.)"""
+    Each of the 2·limit + 1 integers has one share at least, so that none is impossible. Φ divides
+    the rest, and the outermost two integers get the tails. A decoder needs the very numbers of the
+    encoder, and another formula for Φ may round otherwise. (`constriction` has its own erf; in all
+    tests the bytes were the same.)"""
     if k <= -limit:
         return 0
     if k > limit:
@@ -30,11 +32,16 @@ def cumulative(k, mean, std, limit):
 def encode(integers, means, stds, limit):
     """Integers in ±limit, each under N(mean, std²) -> the shortest bytes that name them.
 
-    The interval is [low, low + width)/2^bits. When width falls below 2³², all three get 32 binary
-    digits more. Python's integers are unbounded, so `low +=` may carry into any digit."""
+    >>> encode([0, 1, -2], means=[0, 0, 0], stds=[1, 1, 1], limit=20).hex()
+    '93'
+
+    (Their information is 1.38 + 2.05 + 4.04 bits.) The interval is [low, low + width)/2^bits.
+    Before each symbol width is 2³² or more, so that a share s is 2⁸ or more, and no part is empty.
+    When width falls below that, low and width get 32 binary zeros more, and `bits` counts them.
+    Python's integers are unbounded, so that `low +=` may carry into any digit."""
     low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1), as in 64-bit registers
     for k, mean, std in zip(map(int, integers), means, stds):
-        s = width >> 24                # one share is s/2^bits. What 2²⁴ of them leave is nobody's
+        s = width >> 24                # what 2²⁴ shares leave, under 1/256, belongs to no integer
         low += s * cumulative(k, mean, std, limit)
         width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
         if width < 2**32:
@@ -45,8 +52,12 @@ def encode(integers, means, stds, limit):
 def decode(data, means, stds, limit):
     """Bytes, as if zeros without end followed them -> as many integers as there are means.
 
+    >>> decode(bytes.fromhex("93"), means=[0, 0, 0], stds=[1, 1, 1], limit=20)
+    [0, 1, -2]
+
     `point` is the number that the bytes name, less the encoder's low: what is added there is
-    subtracted here. Raises ValueError if it is in nobody's part. Other wrong bytes go unnoticed."""
+    subtracted here. Raises ValueError if it belongs to no integer. Other wrong bytes decode to
+    something."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 
@@ -74,7 +85,7 @@ def shortest_in_interval(low, width, bits):
     >>> shortest_in_interval(3 * 2**64 // 10, 2**64 // 10, 64).hex()
     '4d'
 
-    How many bits is that? m bytes do if a multiple of 256⁻ᵐ is inside: for a width of 2⁻ᴵ and a
+    What do whole bytes cost? m bytes do if a multiple of 256⁻ᵐ is inside: for a width of 2⁻ᴵ and a
     random place, with probability min(1, 2^(8m − I)). The mean number of bytes is Σₘ P(m bytes are
     too few), so that of bits is 8 Σₘ (1 − 2^(8m − I)), m = 0 … ⌈I/8⌉ − 1. Averaged over I mod 8,
     for large I, that is I + 4 − 1/ln 2: 2.56 more than the information."""

@@ -8,7 +8,10 @@ Rounding has gradient 0 almost everywhere. So training adds noise as wide as a r
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). Suppose that a latent y is
 N(μ, σ²). The density of ỹ, our prior p, is then N convolved with the density of u, which is 1 in
 ±½: the Gaussian's mass within ½ of ỹ, ∫ N(y) dy over |y − ỹ| < ½. At μ + integer, as in coding,
-this mass is also the probability of that value, since exactly these y are rounded to it."""
+this mass is also the probability of that value, since exactly these y are rounded to it.
+
+Nothing keeps g_a from making latents so large that noise or rounding hardly matters, but each
+doubling costs one bit more: lmbda decides."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
@@ -56,9 +59,12 @@ class NoisyGaussian:
             −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
             −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)
 
-        where t = φ(a)/φ(b) = e^((b² − a²)/2) = e^(−z/σ²), and h = φ(b)/p, which would be 0/0 in the
-        tails. But φ(b) = e^(−b²/2)/√(2π) and Φ(b) = ½ e^(−b²/2) erfcx(−b/√2), with SciPy's
-        erfcx(x) = e^(x²) (1 − erf x). So h = φ(b)/(r Φ(b)) = √(2/π)/erfcx(−b/√2)/r."""
+        where t = φ(a)/φ(b) = e^((b² − a²)/2) = e^(−z/σ²) and h = φ(b)/p. Far out, φ(b) and p are 0
+        in float64, though h is not. But p = r Φ(b) (see above), and
+
+            φ(b) = e^(−b²/2)/√(2π),    Φ(b) = ½ e^(−b²/2) erfcx(−b/√2)
+
+        with SciPy's erfcx(x) = e^(x²) (1 − erf x). e^(−b²/2) cancels: h = √(2/π)/erfcx(−b/√2)/r."""
         centred, z, sigma, a, b, r = cache     # centred = ỹ − μ, z its absolute value
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r

@@ -14,8 +14,9 @@ import numpy as np
 
 def weights_and_biases(rng, shape, d_out, dtype):
     """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), b is 0."""
-    most = math.sqrt(6 / (math.prod(shape[1:]) + math.prod(shape[:-1])))
-    return {"w": rng.uniform(-most, most, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
+    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])
+    bound = math.sqrt(6 / (fan_in + fan_out))
+    return {"w": rng.uniform(-bound, bound, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 
 
 class Dense:
@@ -44,7 +45,7 @@ class LeakyReLU:
         return np.maximum(x, y, out=y), x
 
     def backward(self, dy, x):
-        return dy * np.maximum(x > 0, self.slope, dtype=dy.dtype), {}      # dy times 1, or slope
+        return dy * np.maximum(x > 0, self.slope, dtype=dy.dtype), {}      # True is 1, False 0
 
 
 # --- convolution: each output is a filter times a patch of the image -------------------------
@@ -83,9 +84,11 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
-    `padded` is x with zeros around it; the axis n stays last. On the right, p and i occur only in
-    r = stride*p + i. So one copy does for all p: rows[r, j, c, q] = padded[r, c, stride*q + j].
-    Matrix p is the block rows[stride*p : stride*p + kernel], seen with the axes (i·j·c, q·n)."""
+    `padded` is x with zeros around it; the axis n stays last. On the right, p and i occur only as
+    r = stride*p + i, a row of `padded`. So each row is copied once for each j, and not again for
+    each p that needs it: rows[r, j, c, q] = padded[r, c, stride*q + j]. Matrix p is the block
+    rows[stride*p : stride*p + kernel], with the axes (i·j·c, q·n). For kernel 5 and stride 2 the
+    blocks are rows 0–4, 2–6, 4–8, …: views that overlap."""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
@@ -149,8 +152,9 @@ class Conv2D:
 
 
 class ConvTranspose2D:
-    """y = col2im(wᵀ @ x) + b: (H, C_in, W, N) -> (stride·H, C_out, stride·W, N). Without b, this is
-    the adjoint of a Conv2D(C_out, C_in) of the same w, (C_in, kernel, kernel, C_out)."""
+    """y = col2im(wᵀ @ x) + b: (H, C_in, W, N) -> (stride·H, C_out, stride·W, N). Each pixel of x
+    adds its value times a filter to a patch of y; where patches overlap, they add up. Without b,
+    this is the adjoint of a Conv2D(C_out, C_in) of the same w, (C_in, kernel, kernel, C_out)."""
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32):
         self.params = weights_and_biases(rng, (c_in, kernel, kernel, c_out), c_out, dtype)

@@ -23,7 +23,7 @@ class Model:
             raise ValueError(f"expected latent_dims, from 1 to 10000, got {latent_dims!r}")
         rng = np.random.default_rng(seed)
         self.latent_dims = int(latent_dims)
-        self.g_a = Sequential(              # 5×5, stride 2; images (H, C, W, n): (28, 1, 28, n)
+        self.g_a = Sequential(              # 5×5, stride 2; images (28, 1, 28, n): (H, C, W, n)
             Conv2D(1, 20, 5, 2, rng, input_gradient=False), LeakyReLU(),   # (14, 20, 14, n)
             Conv2D(20, 50, 5, 2, rng), LeakyReLU(),                # (7, 50, 7, n)
             Reshape(7 * 50 * 7), Dense(2450, 500, rng), LeakyReLU(),       # (500, n)
@@ -59,7 +59,8 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
         d, de = np.square(error).sum(dtype=np.float64) / x.size, 2 * error
     loss = rate_weight * rate + lmbda * d
 
-    # ∂error/∂x̂ is 1, or 0 where `pixel_errors` puts 0; but there, de is 0, too.
+    # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ |e| or e². (∂e/∂x̂ is 1, or 0 where
+    # `pixel_errors` puts 0, but there de is 0, too.)
     dx_hat = de * float(lmbda / x.size)
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)

@@ -15,7 +15,8 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     loss's gradient in p, m and v are arrays like p, at first 0."""
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
-    # Bias correction: m was 0 at first, so the factors of the g in it add up to 1 − β₁ᵗ; v alike.
+    # Bias correction: in m, the g of s steps ago has the factor (1 − β₁) β₁ˢ. As m was 0 at first,
+    # these add up to 1 − β₁ᵗ, not to 1. v alike.
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
@@ -27,11 +28,12 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
 def schedule(step, steps, lmbda, learning_rate):
     """-> (learning rate, weight of the rate) for step = 0 … steps − 1.
 
-    The learning rate falls to 0 on a cosine (Loshchilov & Hutter 2017). The weight is a rate
-    warm-up. For lmbda below 2000, the full rate would make latents constant before g_s has learned
-    to use them, and then it never does. So the weight begins with lmbda/2000, and the loss is
-    lmbda/2000 · (rate + 2000 · distortion): Adam's steps do not depend on the factor, so this is as
-    good as training for lmbda = 2000. In 10 % of the steps, the weight grows to 1."""
+    The learning rate falls to 0 on a cosine (Loshchilov & Hutter 2017).
+
+    With the full rate from the start, and lmbda below 2000, latents become constant before g_s has
+    learned to use them, and stay so. Hence a rate warm-up: training begins as if lmbda were 2000.
+    With a weight of lmbda/2000 the loss is lmbda/2000 · (rate + 2000 · distortion), and Adam's
+    steps do not depend on the factor. In the first 10 % of the steps the weight grows to 1."""
     cosine = (1 + np.cos(np.pi * step / steps)) / 2
     first = min(1, lmbda / 2000)
     return learning_rate * cosine, min(1, first + (1 - first) * step / (0.1 * steps))
@@ -46,7 +48,8 @@ def batches(images, batch, latent_dims, rng):
 
 
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
-    """The training. (`train` takes a third of the time, and then calls codec.fix_sigma.)"""
+    """The training, as it is. `train` does the same in a third of the time. (A codec then needs its
+    fix_sigma, see codec.py; `train` calls that, too.)"""
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
     v = {name: np.zeros_like(p) for name, p in model.params.items()}
