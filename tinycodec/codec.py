@@ -47,13 +47,13 @@ class PlainCodec(Model):
         return self.synthesis(self.dequantise(np.array(k).reshape(-1, self.latent_dims)))
 
     def analysis(self, images):
-        """uint8 (n, 28, 28) -> y, latents before rounding, float32."""
+        """uint8 (n, 28, 28) -> y, latents before rounding, float32: g_a of the pixels / 255."""
         from .machine import in_batches, pixels            # in_batches(f, a) is f(a), on all cores
         images = pixels.check_images(images)
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 
     def quantise(self, y, u=0):
-        """Latents y -> k, the integers to be coded, int32. (u is 0; if not, see files/codec.py.)"""
+        """Latents y -> k, the integers to be coded, int32. (u shifts the grid: dither; here 0.)"""
         k = np.rint(y - (self.prior.params["mu"] + u))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 
@@ -62,7 +62,7 @@ class PlainCodec(Model):
         return k.astype(np.float32) + (self.prior.params["mu"] + u)
 
     def synthesis(self, y_hat):
-        """Latents ŷ -> uint8 (n, 28, 28)."""
+        """Latents ŷ -> uint8 (n, 28, 28): g_s, times 255, rounded, clipped."""
         from .machine import in_batches, pixels
         y_hat = pixels.check_latents(y_hat, self.latent_dims)
         return in_batches(lambda y: pixels.as_images(self.g_s.forward(y.T)[0]), y_hat)

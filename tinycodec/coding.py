@@ -15,12 +15,12 @@ import math
 
 
 def cumulative(k, mean, std, limit):
-    """F(k): how many of 2²⁴ equal shares of [0, 1) belong to integers below k; all are in ±limit.
+    """F(k): how many of 2²⁴ equal shares of [0, 1) go to the integers −limit … k − 1.
 
-    Each of the 2·limit + 1 integers has one share at least, so that none is impossible. Φ divides
-    the rest, and the outermost two integers get the tails. A decoder needs the very numbers of the
-    encoder, and another formula for Φ may round otherwise. (`constriction` has its own erf; in all
-    tests the bytes were the same.)"""
+    Each of the 2·limit + 1 integers in ±limit has one share at least, so that none is impossible. Φ
+    divides the rest, and the outermost two get the tails. A decoder needs the very numbers of the
+    encoder. Another formula for Φ, or another machine's erf, may round otherwise, which moves a
+    share very rarely. (`constriction` brings its own erf; in all tests the bytes were the same.)"""
     if k <= -limit:
         return 0
     if k > limit:
@@ -35,10 +35,11 @@ def encode(integers, means, stds, limit):
     >>> encode([0, 1, -2], means=[0, 0, 0], stds=[1, 1, 1], limit=20).hex()
     '93'
 
-    (Their information is 1.38 + 2.05 + 4.04 bits.) The interval is [low, low + width)/2^bits.
-    Before each symbol width is 2³² or more, so that a share s is 2⁸ or more, and no part is empty.
-    When width falls below that, low and width get 32 binary zeros more, and `bits` counts them.
-    Python's integers are unbounded, so that `low +=` may carry into any digit."""
+    (The intervals: [0.309, 0.691), [0.573, 0.666), [0.5739, 0.5795), which holds 0x93/256 = 0.5742.
+    The information: 1.38 + 2.05 + 4.04 bits.) In the code, the interval is
+    [low, low + width)/2^bits. Before each symbol width is 2³² or more, so that a share s is 2⁸ or
+    more, and no part is empty. When width falls below that, low and width get 32 binary zeros more,
+    and `bits` counts them. Python's integers are unbounded: `low +=` may carry into any digit."""
     low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1), as in 64-bit registers
     for k, mean, std in zip(map(int, integers), means, stds):
         s = width >> 24                # what 2²⁴ shares leave, under 1/256, belongs to no integer
@@ -85,10 +86,10 @@ def shortest_in_interval(low, width, bits):
     >>> shortest_in_interval(3 * 2**64 // 10, 2**64 // 10, 64).hex()
     '4d'
 
-    What do whole bytes cost? m bytes do if a multiple of 256⁻ᵐ is inside: for a width of 2⁻ᴵ and a
-    random place, with probability min(1, 2^(8m − I)). The mean number of bytes is Σₘ P(m bytes are
-    too few), so that of bits is 8 Σₘ (1 − 2^(8m − I)), m = 0 … ⌈I/8⌉ − 1. Averaged over I mod 8,
-    for large I, that is I + 4 − 1/ln 2: 2.56 more than the information."""
+    (An aside: what do whole bytes cost? m bytes do if a multiple of 256⁻ᵐ is inside: for a width of
+    2⁻ᴵ and a random place, with probability min(1, 2^(8m − I)). The mean number of bytes is
+    Σₘ P(m bytes are too few), so that of bits is 8 Σₘ (1 − 2^(8m − I)), m = 0 … ⌈I/8⌉ − 1. Averaged
+    over I mod 8, for large I, that is I + 4 − 1/ln 2: 2.56 more than the information.)"""
     def first(m):                      # the first multiple of 256⁻ᵐ inside; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 

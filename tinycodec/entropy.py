@@ -6,12 +6,13 @@ of a wrong prior p. Training lowers the sum in both ways: g_a changes q, and μ 
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). Suppose that a latent y is
-N(μ, σ²). The density of ỹ, our prior p, is then N convolved with the density of u, which is 1 in
-±½: the Gaussian's mass within ½ of ỹ, ∫ N(y) dy over |y − ỹ| < ½. At μ + integer, as in coding,
-this mass is also the probability of that value, since exactly these y are rounded to it.
+N(μ, σ²). The density of ỹ, our prior p, is then the mean of the density N over all ỹ − u. These are
+an interval of length 1, so p(ỹ) is the Gaussian's mass within ½ of ỹ. If ỹ is μ + integer, as in
+coding, exactly the y in that interval are rounded to it: p(ỹ) is the probability of ỹ. With noise,
+it is that on a grid that was shifted at random.
 
 Nothing keeps g_a from making latents so large that noise or rounding hardly matters, but each
-doubling costs one bit more: lmbda decides."""
+doubling of their scale costs one bit more: lmbda decides."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
@@ -49,7 +50,7 @@ class NoisyGaussian:
         z = np.abs(y_tilde - mu)
         a, b = (-0.5 - z) / sigma, (0.5 - z) / sigma
         log_cdf_b = log_ndtr(b)
-        r = -np.expm1(log_ndtr(a) - log_cdf_b)
+        r = -np.expm1(log_ndtr(a) - log_cdf_b)             # expm1(x) = e^x − 1, accurate near 0
         bits = -(log_cdf_b + np.log(r)) / np.log(2)
         return bits.astype(y_tilde.dtype), (y_tilde - mu, z, sigma, a, b, r)
 

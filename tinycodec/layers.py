@@ -58,8 +58,9 @@ class LeakyReLU:
 #         └───┘                c 0           C F
 #
 # If y = A x, a change δ of x changes L by ⟨dy, A δ⟩ = ⟨Aᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b. So dx is
-# Aᵀ dy. Aᵀ is the adjoint of A: wᵀ @ for w @, and col2im for im2col, which is a matrix with a 1 for
-# each copy. As (A B)ᵀ = Bᵀ Aᵀ:
+# Aᵀ dy; Aᵀ is the adjoint of A. A convolution is two such steps: im2col (a matrix with a 1 for each
+# copy), then w @. As (A B)ᵀ = Bᵀ Aᵀ, its adjoint is wᵀ @, then col2im: a transposed convolution,
+# whose own adjoint is the convolution again:
 #
 #     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
 #     ConvTranspose2D    y = col2im(wᵀ @ x)      dx = w @ im2col(dy)      dw = x @ im2col(dy)ᵀ
@@ -84,11 +85,10 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
-    `padded` is x with zeros around it; the axis n stays last. On the right, p and i occur only as
-    r = stride*p + i, a row of `padded`. So each row is copied once for each j, and not again for
-    each p that needs it: rows[r, j, c, q] = padded[r, c, stride*q + j]. Matrix p is the block
-    rows[stride*p : stride*p + kernel], with the axes (i·j·c, q·n). For kernel 5 and stride 2 the
-    blocks are rows 0–4, 2–6, 4–8, …: views that overlap."""
+    `padded` is x with zeros around it; the axis n stays last. In the code, rows[r] is the drawing
+    above for row r of `padded`: rows[r, j, c, q] = padded[r, c, stride*q + j]. Matrix p stacks
+    `kernel` of these, from r = stride*p on, counted by i. So each rows[r] is made once, not again
+    for each p that needs it. For kernel 5, stride 2: rows 0–4, 2–6, 4–8, …, views that overlap."""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
@@ -109,7 +109,7 @@ def col2im(cols, shape, dtype, kernel, stride):
     height, channels, width, n = shape
     _, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
-    # The steps of im2col backwards: from cols to rows, from rows to pixels.
+    # Backwards: add the matrices into rows, then each of the rows into pixels, as in the drawing.
     rows = np.zeros((top + height + bottom, kernel, channels, w_out, n), dtype)
     for p, matrix in enumerate(cols):
         rows[stride * p:stride * p + kernel] += matrix.reshape(kernel, kernel, channels, w_out, n)

@@ -30,10 +30,10 @@ def schedule(step, steps, lmbda, learning_rate):
 
     The learning rate falls to 0 on a cosine (Loshchilov & Hutter 2017).
 
-    With the full rate from the start, and lmbda below 2000, latents become constant before g_s has
-    learned to use them, and stay so. Hence a rate warm-up: training begins as if lmbda were 2000.
-    With a weight of lmbda/2000 the loss is lmbda/2000 · (rate + 2000 · distortion), and Adam's
-    steps do not depend on the factor. In the first 10 % of the steps the weight grows to 1."""
+    With the rate's weight at 1 from the start, and lmbda below 2000, latents become constant before
+    g_s has learned to use them, and stay so. Hence a warm-up: it begins as if lmbda were 2000. With
+    a weight of lmbda/2000 the loss is lmbda/2000 · (rate + 2000 · distortion), and Adam's steps do
+    not depend on the factor. In the first 10 % of the steps the weight grows to 1."""
     cosine = (1 + np.cos(np.pi * step / steps)) / 2
     first = min(1, lmbda / 2000)
     return learning_rate * cosine, min(1, first + (1 - first) * step / (0.1 * steps))
@@ -48,8 +48,8 @@ def batches(images, batch, latent_dims, rng):
 
 
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
-    """The training, as it is. `train` does the same in a third of the time. (A codec then needs its
-    fix_sigma, see codec.py; `train` calls that, too.)"""
+    """The training. `train` does the same, but for rounding, in a third of the time. (It then calls
+    codec.fix_sigma, too: see codec.py.)"""
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
     v = {name: np.zeros_like(p) for name, p in model.params.items()}
@@ -59,7 +59,7 @@ def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
             step_size, rate_weight = schedule(t, steps, lmbda, learning_rate)
             x = np.float32(x.transpose(1, 2, 0)[:, None]) / 255            # (28, 1, 28, b)
             _, grads = loss_and_gradients(model, x, noise, lmbda, "mae", rate_weight)
-            t += 1
+            t += 1                                                         # Adam counts from 1
             for name, p in model.params.items():
                 adam_step(p, grads[name], m[name], v[name], t, SPEED.get(name, 1) * step_size)
 
