@@ -25,7 +25,7 @@ class PlainCodec(Model):
 
         One different bit of σ can move a share from one integer to the next, and then all that is
         decoded afterwards is wrong. Another machine's exp may differ in its last bit. So σ itself
-        is saved with the model. μ needs no such care: it is added to what was decoded already."""
+        is saved with the model, by files/checkpoint.py. μ needs no such care: it is added later."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property
@@ -48,7 +48,7 @@ class PlainCodec(Model):
 
     def analysis(self, images):
         """uint8 (n, 28, 28) -> y, latents before rounding, float32: g_a of the pixels / 255."""
-        from .machine import in_batches, pixels            # in_batches(f, a) is f(a), on all cores
+        from .machine import in_batches, pixels            # in_batches(f, a) is f(a), part by part
         images = pixels.check_images(images)
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 

@@ -42,7 +42,7 @@ def encode(integers, means, stds, limit):
     and `bits` counts them. Python's integers are unbounded: `low +=` may carry into any digit."""
     low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1), as in 64-bit registers
     for k, mean, std in zip(map(int, integers), means, stds):
-        s = width >> 24                # what 2²⁴ shares leave, under 1/256, belongs to no integer
+        s = width >> 24                # what 2²⁴ s leave of width, under 1/256, is no integer's
         low += s * cumulative(k, mean, std, limit)
         width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
         if width < 2**32:
@@ -56,9 +56,9 @@ def decode(data, means, stds, limit):
     >>> decode(bytes.fromhex("93"), means=[0, 0, 0], stds=[1, 1, 1], limit=20)
     [0, 1, -2]
 
-    `point` is the number that the bytes name, less the encoder's low: what is added there is
-    subtracted here. Raises ValueError if it belongs to no integer. Other wrong bytes decode to
-    something."""
+    `point` is 2^bits times the number that the bytes name, less the encoder's low: what is added
+    there is subtracted here. So it is below width, however long the message. Raises ValueError if
+    it belongs to no integer; other wrong bytes decode to something."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 
@@ -86,14 +86,17 @@ def shortest_in_interval(low, width, bits):
     >>> shortest_in_interval(3 * 2**64 // 10, 2**64 // 10, 64).hex()
     '4d'
 
-    (An aside: what do whole bytes cost? m bytes do if a multiple of 256⁻ᵐ is inside: for a width of
-    2⁻ᴵ and a random place, with probability min(1, 2^(8m − I)). The mean number of bytes is
-    Σₘ P(m bytes are too few), so that of bits is 8 Σₘ (1 − 2^(8m − I)), m = 0 … ⌈I/8⌉ − 1. Averaged
-    over I mod 8, for large I, that is I + 4 − 1/ln 2: 2.56 more than the information.)"""
+    The interval is 2⁻ᴵ wide, I being the information. If 8m ≥ I, multiples of 256⁻ᵐ are no further
+    apart than that, so one is inside. Begin with that m, and try fewer.
+
+    (An aside, to skip at first: fewer do with probability 2^(8m − I), if the place is random. The
+    mean number of bytes is Σₘ P(m bytes are too few), so that of bits is 8 Σₘ (1 − 2^(8m − I)),
+    m = 0 … ⌈I/8⌉ − 1. Averaged over I mod 8, for large I, this is I + 4 − 1/ln 2 = I + 2.56.)"""
     def first(m):                      # the first multiple of 256⁻ᵐ inside; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 
-    m = -(-(bits + 1 - width.bit_length()) // 8)               # ⌈I/8⌉, by way of ⌈I⌉
+    ceil_I = bits + 1 - width.bit_length()                     # I = bits − log₂ width
+    m = -(-ceil_I // 8)
     while m and first(m - 1) << (bits - 8 * (m - 1)) < low + width:
         m -= 1
     return first(m).to_bytes(m, "big")

@@ -5,11 +5,13 @@ the mean is Σ q log₂ 1/p = Σ q log₂ 1/q + Σ q log₂ q/p: their entropy, 
 of a wrong prior p. Training lowers the sum in both ways: g_a changes q, and μ and σ change p.
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
-instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017). Suppose that a latent y is
-N(μ, σ²). The density of ỹ, our prior p, is then the mean of the density N over all ỹ − u. These are
-an interval of length 1, so p(ỹ) is the Gaussian's mass within ½ of ỹ. If ỹ is μ + integer, as in
-coding, exactly the y in that interval are rounded to it: p(ỹ) is the probability of ỹ. With noise,
-it is that on a grid that was shifted at random.
+instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017).
+
+Suppose that a latent y is N(μ, σ²). The density of ỹ, our prior p, is then the mean of the density
+N over all ỹ − u. These are an interval of length 1, so p(ỹ) is the Gaussian's mass within ½ of ỹ.
+If ỹ is μ + integer, as in coding, exactly the y in that interval are rounded to it: p(ỹ) is the
+probability of ỹ. With noise, p(ỹ) is a probability, too: that of rounding y to ỹ on a grid with a
+random offset, u + integers, since what comes of that is distributed as y + u.
 
 Nothing keeps g_a from making latents so large that noise or rounding hardly matters, but each
 doubling of their scale costs one bit more: lmbda decides."""
@@ -55,7 +57,7 @@ class NoisyGaussian:
         return bits.astype(y_tilde.dtype), (y_tilde - mu, z, sigma, a, b, r)
 
     def backward(self, dbits, cache):
-        """With Φ' = φ, the density of N(0, 1), the chain rule through a and b gives
+        """Φ' = φ, the density of N(0, 1); ∂a/∂z = ∂b/∂z = −1/σ; ∂b/∂log σ = −b, and a alike. So
 
             −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
             −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)

@@ -19,7 +19,7 @@ def relative_errors(layer, x, h=1e-5):
 
     The 0.28 is a false alarm: for 3e-6, one of the two points, x − h, is beyond the kink."""
     y, cache = layer.forward(x)
-    dy = np.random.default_rng(0).uniform(1, 2, y.shape)      # dy near 0 would hide an error
+    dy = np.random.default_rng(0).uniform(1, 2, y.shape)      # not near 0, where errors hide
     dx, grads = layer.backward(dy, cache)
     errors = {}
     for name, v, claimed in [("x", x, dx)] + [(n, p, grads[n]) for n, p in layer.params.items()]:
@@ -30,7 +30,7 @@ def relative_errors(layer, x, h=1e-5):
             above = dy * layer.forward(x)[0]
             v[i] = at - h
             below = dy * layer.forward(x)[0]
-            numeric[i] = np.sum(above - below) / (2 * h)   # first the difference: often 0
+            numeric[i] = np.sum(above - below) / (2 * h)   # before the sum: most are 0
             v[i] = at
         # 1e-9: two gradients of 0 agree.
         errors[name] = abs(claimed - numeric) / np.maximum(abs(claimed), abs(numeric)).clip(1e-9)

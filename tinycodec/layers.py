@@ -4,9 +4,8 @@
     dx, grads = layer.backward(dy, cache)    # dy = ∂L/∂y; grads has the keys of layer.params
 
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
-(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N). H is
-first so that the image rows from which an output row is made are one block of memory (see
-`im2col`)."""
+(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N). So an
+image row is a matrix, (C, W·N), and successive rows are one block of memory (see `im2col`)."""
 import math
 
 import numpy as np
@@ -49,7 +48,7 @@ class LeakyReLU:
 
 
 # --- convolution: each output is a filter times a patch of the image -------------------------
-# For each row of outputs, im2col copies their patches into the columns of one matrix, cols, so that
+# For each row of outputs, im2col copies their patches into the columns of a matrix, cols, so that
 # the outputs are w @ cols. col2im adds each entry to the pixel it was copied from. For a row of 4
 # pixels, kernel 3, stride 2:
 #
@@ -58,13 +57,12 @@ class LeakyReLU:
 #         └───┘                c 0           C F
 #
 # If y = A x, a change δ of x changes L by ⟨dy, A δ⟩ = ⟨Aᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b. So dx is
-# Aᵀ dy; Aᵀ is the adjoint of A. A convolution is two such steps: im2col (a matrix with a 1 for each
-# copy), then w @. As (A B)ᵀ = Bᵀ Aᵀ, its adjoint is wᵀ @, then col2im: a transposed convolution,
-# whose own adjoint is the convolution again:
-#
+# Aᵀ dy; Aᵀ is the adjoint of A. A convolution is two linear maps: first im2col, which copies, then
+# w @. The adjoint goes back in reverse, as (A B)ᵀ = Bᵀ Aᵀ: first wᵀ @, then col2im, which adds up
+# the copies. That is the transposed convolution; its own adjoint is the convolution again. So, row
+# of outputs by row, with y (C_out, W_out·N), w (C_out, k·k·C_in) and cols (k·k·C_in, W_out·N):
 #     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
 #     ConvTranspose2D    y = col2im(wᵀ @ x)      dx = w @ im2col(dy)      dw = x @ im2col(dy)ᵀ
-#
 # (The last dw: a change δ of w changes L by ⟨dy, col2im(δᵀ @ x)⟩ = ⟨im2col(dy), δᵀ @ x⟩, which is
 # ⟨x @ im2col(dy)ᵀ, δ⟩.)
 
@@ -86,9 +84,10 @@ def im2col(x, kernel, stride):
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
     `padded` is x with zeros around it; the axis n stays last. In the code, rows[r] is the drawing
-    above for row r of `padded`: rows[r, j, c, q] = padded[r, c, stride*q + j]. Matrix p stacks
-    `kernel` of these, from r = stride*p on, counted by i. So each rows[r] is made once, not again
-    for each p that needs it. For kernel 5, stride 2: rows 0–4, 2–6, 4–8, …, views that overlap."""
+    above for row r of `padded`: rows[r, j, c, q] = padded[r, c, stride*q + j]. Then cols[p, i] is
+    rows[stride*p + i]: matrix p is the slice rows[stride*p : stride*p + kernel], whose first axis
+    is i. For kernel 5, stride 2 these are rows 0–4, 2–6, 4–8, …, views that overlap: no row is
+    copied again for each p that needs it."""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
@@ -140,9 +139,9 @@ class Conv2D:
         return y.reshape(*y.shape[:2], math.ceil(x.shape[2] / self.stride), -1), (cols, x.shape)
 
     def backward(self, dy, cache):
-        # dw is summed over the output rows. (cols @ dyᵀ)ᵀ is 13 % faster than dy @ colsᵀ.
+        # dw is summed over the rows of outputs; (cols @ dyᵀ)ᵀ is dy @ colsᵀ, but faster by 13 %.
         w, (cols, x_shape) = self.params["w"], cache
-        dy = dy.reshape(len(dy), len(w), -1)               # (H_out, C_out, W_out·N)
+        dy = dy.reshape(len(dy), len(w), -1)               # for each row, (C_out, W_out·N)
         dw = sum(matrix @ row.T for matrix, row in zip(cols, dy)).T
         dx = None                                          # nobody needs the gradient of the data
         if self.input_gradient:
@@ -164,7 +163,7 @@ class ConvTranspose2D:
         w, b = self.params["w"], self.params["b"]
         check_channels(x, len(w))
         y_shape = self.stride * x.shape[0], len(b), self.stride * x.shape[2], x.shape[3]
-        x = x.reshape(len(x), len(w), -1)                  # (H, C_in, W·N)
+        x = x.reshape(len(x), len(w), -1)                  # for each row, (C_in, W·N)
         cols = (w.reshape(len(w), -1).T @ row for row in x)
         y = col2im(cols, y_shape, x.dtype, self.kernel, self.stride)
         return y + b[:, None, None], x

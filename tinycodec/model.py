@@ -60,8 +60,8 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
         d, de = np.square(error).sum(dtype=np.float64) / x.size, 2 * error
     loss = rate_weight * rate + lmbda * d
 
-    # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ |e| (or e²). de is ∂|e|/∂e, and 0
-    # where `pixel_errors` puts 0: no gradient there, as it should be.
+    # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ |e| (or e²). de is ∂|e|/∂e, with
+    # sign(0) = 0: no gradient where `pixel_errors` puts 0.
     dx_hat = de * float(lmbda / x.size)
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)

@@ -20,8 +20,8 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
-    # Why β₂ is 0.99: late in training (t is large), the first large g after small ones (m, v ≈ 0)
-    # makes a step of (1 − β₁)/√(1 − β₂) learning rates. That is 1; with the usual 0.999 it is 3.2.
+    # Why β₂ is 0.99: late in training, after small g, a large one makes m = (1 − β₁) g and
+    # v = (1 − β₂) g²: a step of (1 − β₁)/√(1 − β₂) learning rates, 1. With the usual 0.999, 3.2.
     # Such jumps turned latents on that are not worth their bits (lmbda 100: loss 17.4, not 12.6).
 
 
@@ -31,9 +31,9 @@ def schedule(step, steps, lmbda, learning_rate):
     The learning rate falls to 0 on a cosine (Loshchilov & Hutter 2017).
 
     With the rate's weight at 1 from the start, and lmbda below 2000, latents become constant before
-    g_s has learned to use them, and stay so. Hence a warm-up: it begins as if lmbda were 2000. With
-    a weight of lmbda/2000 the loss is lmbda/2000 · (rate + 2000 · distortion), and Adam's steps do
-    not depend on the factor. In the first 10 % of the steps the weight grows to 1."""
+    g_s has learned to use them, and stay so. So that weight is warmed up: it begins with
+    lmbda/2000, as if lmbda were 2000. The loss is then lmbda/2000 · (rate + 2000 · distortion), and
+    Adam's steps do not depend on the factor. In the first 10 % of the steps it grows to 1."""
     cosine = (1 + np.cos(np.pi * step / steps)) / 2
     first = min(1, lmbda / 2000)
     return learning_rate * cosine, min(1, first + (1 - first) * step / (0.1 * steps))
@@ -48,8 +48,8 @@ def batches(images, batch, latent_dims, rng):
 
 
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
-    """The training. `train` does the same, but for rounding, in a third of the time. (It then calls
-    codec.fix_sigma, too: see codec.py.)"""
+    """The training. `train` is three times as fast; only the last digits of sums differ. (`train`
+    then calls codec.fix_sigma, too: see codec.py.)"""
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
     v = {name: np.zeros_like(p) for name, p in model.params.items()}
