@@ -3,7 +3,7 @@
     image ──g_a──▶ latents ──round──▶ integers ──range coder──▶ bytes
     image ◀──g_s── latents ◀───────── integers ◀──range coder── bytes
 
-Latents are 50 numbers that tell a digit; g_a (analysis) and g_s (synthesis) are networks. Read,
+Latents are 50 numbers for a digit; g_a (analysis) and g_s (synthesis) are networks. Read,
 in this order: model, layers, entropy, training, coding, codec, gradcheck (all .py). The folders
 hold the tool, and in files/codec.py the `Codec` that users call."""
 from .files.codec import Codec

@@ -40,9 +40,9 @@ def encode(integers, means, stds, limit):
     [low, low + width)/2^bits. Before each symbol width is 2³² or more, so that a share s is 2⁸ or
     more, and no part is empty. When width falls below that, low and width get 32 binary zeros more,
     and `bits` counts them. Python's integers are unbounded: `low +=` may carry into any digit."""
-    low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1), as in 64-bit registers
+    low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1); 2⁶⁴ needs 65 bits
     for k, mean, std in zip(map(int, integers), means, stds):
-        s = width >> 24                # what 2²⁴ s leave of width, under 1/256, is no integer's
+        s = width >> 24                # rounded down: under 1/256 of width is no integer's
         low += s * cumulative(k, mean, std, limit)
         width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
         if width < 2**32:
@@ -56,9 +56,9 @@ def decode(data, means, stds, limit):
     >>> decode(bytes.fromhex("93"), means=[0, 0, 0], stds=[1, 1, 1], limit=20)
     [0, 1, -2]
 
-    `point` is 2^bits times the number that the bytes name, less the encoder's low: what is added
-    there is subtracted here. So it is below width, however long the message. Raises ValueError if
-    it belongs to no integer; other wrong bytes decode to something."""
+    `point` is how far the bytes' number is above the encoder's low, in units of 2^−bits: what is
+    added there is subtracted here. So point // s is the share in which it lies, and k the integer
+    that has this share. ValueError if none has; other wrong bytes decode to something."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 

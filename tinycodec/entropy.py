@@ -7,14 +7,15 @@ of a wrong prior p. Training lowers the sum in both ways: g_a changes q, and μ 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017).
 
-Suppose that a latent y is N(μ, σ²). The density of ỹ, our prior p, is then the mean of the density
-N over all ỹ − u. These are an interval of length 1, so p(ỹ) is the Gaussian's mass within ½ of ỹ.
-If ỹ is μ + integer, as in coding, exactly the y in that interval are rounded to it: p(ỹ) is the
-probability of ỹ. With noise, p(ỹ) is a probability, too: that of rounding y to ỹ on a grid with a
-random offset, u + integers, since what comes of that is distributed as y + u.
+Suppose that a latent y is N(μ, σ²), with density N. The prior p of ỹ is the density of y + u:
 
-Nothing keeps g_a from making latents so large that noise or rounding hardly matters, but each
-doubling of their scale costs one bit more: lmbda decides."""
+    p(ỹ) = ∫ N(ỹ − u) du, u within ½ of 0,   = ∫ N(y) dy, y within ½ of ỹ
+
+In coding, ỹ is μ + integer, and just these y are rounded to it: p(ỹ) is its probability. So it is
+on any grid o + integers that holds ỹ. If o is random, rounding to that grid gives what adding u
+gives, in distribution: the rate with noise is that of a real coder, too.
+
+Large latents make noise matter less, but each doubling costs a bit more: lmbda decides."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
