@@ -153,6 +153,60 @@ class Both:
         return (dy * b, dy * a), None
 
 
+class ReLUTimesLog:
+    """y = Σ relu(a) · Σ log(b)."""
+    params = {}
+
+    def forward(self, a, b):
+        return np.maximum(a, 0).sum() * np.log(b).sum(), (a, b)
+
+    def backward(self, dy, cache):
+        a, b = cache
+        return (dy * (a > 0) * np.log(b).sum(), dy * np.maximum(a, 0).sum() / b), None
+
+
+class LeastSquares:
+    """|A x − A 1|², which is least at x = 1."""
+    params = {}
+
+    def __init__(self, rng):
+        self.a = rng.normal(size=(5, 3))
+
+    def forward(self, x):
+        residual = self.a @ (x - 1)
+        return residual @ residual, residual
+
+    def backward(self, dy, residual):
+        return 2 * dy * self.a.T @ residual, None
+
+
+class Shift:
+    """y = relu(x + b), with db of the wrong sign."""
+
+    def __init__(self):
+        self.params = {"b": np.zeros(1)}
+
+    def forward(self, x):
+        z = x + self.params["b"]
+        return np.maximum(z, 0), z
+
+    def backward(self, dy, z):
+        dz = dy * (z > 0)
+        return dz, {"b": -dz.sum(keepdims=True)}
+
+
+class OfTheClass:
+    """y = relu(w x), with w of the class."""
+    params = {"w": np.ones(400)}
+
+    def forward(self, x):
+        return np.maximum(self.params["w"] * x, 0), x
+
+    def backward(self, dy, x):
+        dz = dy * (self.params["w"] * x > 0)
+        return dz * self.params["w"], {"w": dz * x}
+
+
 def but(layer, change):
     """The layer with another backward: change(dx, grads, dy) -> (dx, grads)."""
     backward = layer.backward
@@ -180,11 +234,16 @@ RIGHT = {
     "cross-entropy": lambda r: (CrossEntropy(), (r.normal(size=(6, 4)), r.integers(0, 4, 6))),
     "BatchNorm": lambda r: (Normalisation(0), r.normal(size=(8, 4))), "LayerNorm": lambda r: (Normalisation(1), r.normal(size=(4, 8))),
     "embedding": lambda r: (Embedding(r), r.integers(0, 7, (4, 2))), "two inputs": lambda r: (Both(), tuple(r.normal(size=(2, 3, 4)))),
+    "the same array twice": lambda r: (Both(), (r.normal(size=(3, 4)),) * 2),
     "dropout": lambda r: (Dropout(np.random.default_rng(0)), r.normal(size=(4, 6))),
     "max-pool": lambda r: (MaxPool(), r.normal(size=(4, 6))), "no entries": lambda r: (tanh(), np.zeros((0, 3))),
     # noise that is no error
     "gradient of 0": lambda r: (Attention(r), r.normal(size=(6, 4))), "LayerNorm at 1000": lambda r: (Normalisation(1), 1000 + r.normal(size=(4, 8))),
     "constant of 1e7": lambda r: (Function(lambda x: np.sin(x) + 1e7, np.cos), r.normal(size=(3, 4))),
+    # gradients of 0
+    "relu(x)² at 0": lambda r: (Function(lambda x: np.maximum(x, 0)**2, lambda x: 2 * np.maximum(x, 0)), np.array([0.0, 1, 2])),
+    "x³ at 0": lambda r: (Function(lambda x: x**3, lambda x: 3 * x**2), np.zeros(2)),
+    "least squares at its solution": lambda r: (LeastSquares(r), np.ones(3)),
     # curvature that is no error
     "√x at 1e-6": lambda r: (Function(np.sqrt, lambda x: 0.5 / np.sqrt(x)), np.array([1e-6, 1])),
     "log x at 1e-4": lambda r: (Function(np.log, lambda x: 1 / x), np.array([1e-4, 2])),
@@ -193,6 +252,7 @@ RIGHT = {
     "ReLU at 3e-6": lambda r: (relu(), np.array([3e-6, -2e-6, 1])), "near ties": lambda r: (MaxPool(), np.repeat(r.normal(size=(4, 3)), 2, 1) + np.tile([0, 2e-6], 3)),
     "convolution net": lambda r: (Sequential(Conv2D(1, 3, 5, 2, r), LeakyReLU(), Conv2D(3, 4, 5, 2, r)), r.normal(size=(12, 1, 12, 2))),
     **{f"ReLU at 0, slope {slope}": lambda r, slope=slope: (relu(slope), np.array([0.0, 1, -1])) for slope in (0, 0.5, 1)},
+    "many kinks, and log x at 5e-5": lambda r: (ReLUTimesLog(), (np.zeros(400), np.full(2, 5e-5))),
     "|x| at 0": lambda r: (Function(np.abs, np.sign), np.array([0.0, 1, -1])), "ties": lambda r: (MaxPool(), np.repeat(r.normal(size=(4, 3)), 2, 1))}
 
 
@@ -251,7 +311,48 @@ def test_a_wrong_gradient_at_a_smooth_place_comes_before_one_on_a_kink():
         check_gradients(relu(100, np.array([1, 1, 1.001])), np.array([0.0, -1, 1]))
 
 
+def test_a_kink_excuses_no_error():
+    with pytest.raises(AssertionError, match=r"^wrong gradient at params\['b'\]\[0\].*factor of -1;.*moved by 1e-4"):
+        check_gradients(Shift(), np.array([0.0, 0, 0, 0, 1]))
+
+
+def test_a_right_net_is_said_to_be_right_beside_a_kink():
+    rng = np.random.default_rng(2)
+    net = Sequential(Dense(2, 2, rng), LeakyReLU(), Dense(2, 2, rng), LeakyReLU())
+    with pytest.raises(AssertionError, match=r"^on a kink.*beside it, all is right"):
+        check_gradients(net, np.zeros((2, 1)))
+
+
+def test_a_smooth_error_is_not_said_to_be_on_a_kink():
+    phase = np.random.default_rng(1).normal(size=1000)
+    layer = Function(lambda x: np.sin(0.1 * x + phase), lambda x: 0.101 * np.cos(0.1 * x + phase))
+    layer = but(layer, lambda dx, grads, dy: (dx.sum(keepdims=True), grads))
+    with pytest.raises(AssertionError, match=r"^wrong gradient at x\[0\]"):
+        check_gradients(layer, np.array([1.0]))
+
+
 # --- aliases and state ---
+
+def test_an_array_given_twice_hides_no_doubled_gradient(rng):
+    a = rng.normal(size=(3, 4))
+    with pytest.raises(AssertionError, match=r"^wrong gradient at x\[1\].*factor of 2;"):
+        check_gradients(but(Both(), lambda dx, grads, dy: ((2 * dx[0], 2 * dx[1]), grads)), (a, a))
+
+
+def test_parameters_may_be_of_the_class(rng):
+    check_gradients(OfTheClass(), rng.normal(size=400))
+
+
+def test_parameters_of_the_class_are_left_as_they_were():
+    check_gradients(OfTheClass(), np.zeros(400))
+    assert np.array_equal(OfTheClass.params["w"], np.ones(400))
+
+
+def test_params_may_be_none(rng):
+    layer = tanh()
+    layer.params = None
+    check_gradients(layer, X(rng))
+
 
 def test_the_output_may_be_a_view_of_a_parameter(rng):
     class Parameter(Linear):
@@ -319,6 +420,13 @@ def test_float32_inside_a_layer_is_said(rng):
         check_gradients(Function(lambda x: np.tanh(x.astype(np.float32)), lambda x: 1 / np.cosh(x)**2), X(rng))
 
 
+@pytest.mark.parametrize("x", [np.arange(5), np.zeros(5), np.arange(5) / 2, np.full(2, 5e6)])
+def test_float32_is_not_suspected_of_integers_and_halves(x):
+    with pytest.raises(AssertionError) as error:
+        check_gradients(Function(lambda x: 2 * x, lambda x: 3), x.astype(float))
+    assert "float32" not in str(error.value)
+
+
 def test_global_randomness_is_said(rng):
     with pytest.raises(AssertionError, match="different outputs for the same input"):
         check_gradients(Dropout(), X(rng))
@@ -328,6 +436,31 @@ def test_global_randomness_is_said(rng):
 def test_several_outputs_are_said(kind, rng):
     with pytest.raises(TypeError, match=f"expected one array y from forward, got a {kind.__name__}"):
         check_gradients(Function(lambda x: kind([x, x]), None), X(rng))
+
+
+def test_a_dict_of_outputs_is_said(rng):
+    with pytest.raises(TypeError, match="expected one array y from forward, got a dict"):
+        check_gradients(Function(lambda x: {"y": x}, None), X(rng))
+
+
+@pytest.mark.parametrize("result, got", [(np.ones((2, 3)), "one ndarray"), ((1.0, 2.0, 3.0), "3 values"), (None, "one NoneType")])
+@pytest.mark.parametrize("method, names", [("forward", "y, cache"), ("backward", "dx, grads")])
+def test_what_is_not_a_pair_is_said(method, names, result, got):
+    layer = tanh()
+    setattr(layer, method, lambda *arguments: result)
+    with pytest.raises(TypeError, match=rf"expected a pair \({names}\) from {method}, got {got}"):
+        check_gradients(layer, np.ones((2, 3)))
+
+
+def test_one_dx_for_two_inputs_is_said(rng):
+    with pytest.raises(TypeError, match="expected a tuple dx from backward, .*got one ndarray"):
+        check_gradients(but(Both(), lambda dx, grads, dy: (dx[0], grads)), tuple(rng.normal(size=(2, 3, 4))))
+
+
+@pytest.mark.parametrize("x, dx, got", [(np.arange(5), np.ones(5), "x of int64$"), (np.ones(5), None, "x of float64 without a gradient$")])
+def test_nothing_to_check_is_said(x, dx, got):
+    with pytest.raises(TypeError, match=f"nothing to check: expected floats .*, got {got}"):
+        check_gradients(but(tanh(), lambda *_: (dx, {})), x)
 
 
 def test_the_layer_and_the_input_are_left_as_they_were(rng):
@@ -345,6 +478,18 @@ def test_one_wrong_entry_among_a_million_is_found_and_named(rng):
     layer = but(Dense(2450, 500, rng), lambda dx, g, dy: (dx, g | {"w": times(g["w"], (321, 1234), 1.0001)}))
     with pytest.raises(AssertionError, match=r"params\['w'\]\[321\]\[1234\].*1 of 1225000"):
         check_gradients(layer, rng.normal(size=(2450, 4)))
+
+
+def test_three_errors_in_a_large_array_are_enough(rng):
+    with pytest.raises(AssertionError, match=r"^wrong gradient at .*; 3 or more of 6400 entries"):
+        check_gradients(tanh(1.5), rng.normal(size=(80, 80)))
+
+
+def test_a_kink_beside_x_hides_no_small_error_of_another_entry(rng):
+    x = np.sort(rng.normal(size=1200))
+    x[0] = 5e-6
+    with pytest.raises(AssertionError, match=r"^wrong gradient at x\[1100\].*1 of 1200 entries"):
+        check_gradients(relu(0, times(np.ones(1200), 1100, 1 + 1.2e-5)), x)
 
 
 def test_masses_of_kinks_hide_no_error(rng):
