@@ -36,13 +36,14 @@ def encode(integers, means, stds, limit):
     '93'
 
     (The intervals: [0.309, 0.691), [0.573, 0.666), [0.5739, 0.5795), which holds 0x93/256 = 0.5742.
-    The information: 1.38 + 2.05 + 4.04 bits.) In the code, the interval is
-    [low, low + width)/2^bits. Before each symbol width is 2³² or more, so that a share s is 2⁸ or
-    more, and no part is empty. When width falls below that, low and width get 32 binary zeros more,
-    and `bits` counts them. Python's integers are unbounded: `low +=` may carry into any digit."""
-    low, width, bits = 0, 2**64 - 1, 64                    # nearly [0, 1); 2⁶⁴ needs 65 bits
+    The information: 1.38 + 2.05 + 4.04 bits.) In the code, it is [low, low + width)/2^bits. Before
+    each symbol width is 2³² or more, so that a share, s = width >> 24, is 2⁸ or more: no part is
+    empty, and rounding s down wastes under 1/256. When width falls below 2³², low and width get 32
+    binary zeros more, and `bits` counts them. Python's integers are unbounded: `low +=` may carry
+    into any digit."""
+    low, width, bits = 0, 2**64 - 1, 64                    # [0, 1), in constriction's 64 bits
     for k, mean, std in zip(map(int, integers), means, stds):
-        s = width >> 24                # rounded down: under 1/256 of width is no integer's
+        s = width >> 24                # what is left over is no integer's
         low += s * cumulative(k, mean, std, limit)
         width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
         if width < 2**32:
@@ -89,8 +90,8 @@ def shortest_in_interval(low, width, bits):
     The interval is 2⁻ᴵ wide, I being the information. If 8m ≥ I, multiples of 256⁻ᵐ are no further
     apart than that, so one is inside. Begin with that m, and try fewer.
 
-    (An aside, to skip at first: fewer do with probability 2^(8m − I), if the place is random. The
-    mean number of bytes is Σₘ P(m bytes are too few), so that of bits is 8 Σₘ (1 − 2^(8m − I)),
+    (An aside, to skip at first: if 8m < I, m bytes do with probability 2^(8m − I), anywhere.
+    The mean number of bytes is Σₘ P(m bytes are too few), so that of bits is 8 Σₘ (1 − 2^(8m − I)),
     m = 0 … ⌈I/8⌉ − 1. Averaged over I mod 8, for large I, this is I + 4 − 1/ln 2 = I + 2.56.)"""
     def first(m):                      # the first multiple of 256⁻ᵐ inside; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))

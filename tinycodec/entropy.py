@@ -11,11 +11,11 @@ Suppose that a latent y is N(μ, σ²), with density N. The prior p of ỹ is th
 
     p(ỹ) = ∫ N(ỹ − u) du, u within ½ of 0,   = ∫ N(y) dy, y within ½ of ỹ
 
-In coding, ỹ is μ + integer, and just these y are rounded to it: p(ỹ) is its probability. So it is
-on any grid o + integers that holds ỹ. If o is random, rounding to that grid gives what adding u
-gives, in distribution: the rate with noise is that of a real coder, too.
+In coding, ỹ is μ + k, and just these y are rounded to it: p(ỹ) is the probability of k. The same
+holds on any grid o + integers. If o is uniform in ±½, and the decoder knows it, rounding to the
+grid gives what adding u gives, in distribution: the rate with noise is a real coder's, too.
 
-Large latents make noise matter less, but each doubling costs a bit more: lmbda decides."""
+Large latents make noise matter less, but each doubling costs one bit more: lmbda decides."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 

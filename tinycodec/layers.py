@@ -56,11 +56,11 @@ class LeakyReLU:
 #     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
 #         └───┘                c 0           C F
 #
-# If y = A x, a change δ of x changes L by ⟨dy, A δ⟩ = ⟨Aᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b. So dx is
-# Aᵀ dy; Aᵀ is the adjoint of A. A convolution is two linear maps: first im2col, which copies, then
-# w @. The adjoint goes back in reverse, as (A B)ᵀ = Bᵀ Aᵀ: first wᵀ @, then col2im, which adds up
-# the copies. That is the transposed convolution; its own adjoint is the convolution again. So, with
-# w (C_small, k·k·C_large), cols (k·k·C_large, W·N) and a row of the small image, (C_small, W·N):
+# If y = M x, a change δ of x changes L by ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b. So dx is
+# Mᵀ dy; Mᵀ is the adjoint of M. A convolution is two linear maps: first im2col, which copies, then
+# w @. The adjoint goes back in reverse, as (P Q)ᵀ = Qᵀ Pᵀ: first wᵀ @, then col2im, which adds up
+# the copies: the transposed convolution. (Its own adjoint is the convolution.) A row of the small
+# image, y of Conv2D and x of ConvTranspose2D, is (C_small, W·N), and w is (C_small, k·k·C_large):
 #     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
 #     ConvTranspose2D    y = col2im(wᵀ @ x)      dx = w @ im2col(dy)      dw = x @ im2col(dy)ᵀ
 # (The last dw: a change δ of w changes L by ⟨dy, col2im(δᵀ @ x)⟩ = ⟨im2col(dy), δᵀ @ x⟩, which is
@@ -83,10 +83,10 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
-    `padded` is x with zeros around it; the axis n stays last. In the code, rows[r] is the drawing
-    above (j down, q across) for row r of `padded`. Then cols[p, i] is rows[stride*p + i]: matrix p
-    is the slice rows[stride*p : stride*p + kernel], whose first axis is i. For kernel 5, stride 2
-    these are rows 0–4, 2–6, 4–8, …, views that overlap: no row is copied again for each p."""
+    `padded` is x with zeros around it; the axis n stays last. In the code, rows[r] is the drawing's
+    cols, (j, c) down and (q, n) across, for row r of `padded`. Then cols[p, i] is
+    rows[stride*p + i]: matrix p is the slice rows[stride*p : stride*p + kernel], whose first axis
+    is i. For kernel 5, stride 2 these are rows 0–4, 2–6, 4–8, …, overlapping views, not copies."""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)

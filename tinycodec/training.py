@@ -21,8 +21,8 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
     # Why β₂ is 0.99: late in training, after small g, a large one makes m = (1 − β₁) g and
-    # v = (1 − β₂) g². So m/√v = (1 − β₁)/√(1 − β₂) = 1 learning rate; with the usual 0.999, 3.2.
-    # Such jumps turned latents on that are not worth their bits (lmbda 100: loss 17.4, not 12.6).
+    # v = (1 − β₂) g². So m/√v = (1 − β₁)/√(1 − β₂) = 1 learning rate. It is 3.2 with the usual
+    # 0.999, which turned latents on that are not worth their bits (lmbda 100: loss 17.4, not 12.6).
 
 
 def schedule(step, steps, lmbda, learning_rate):
@@ -32,8 +32,8 @@ def schedule(step, steps, lmbda, learning_rate):
 
     With the rate's weight at 1 from the start, and lmbda below 2000, latents become constant before
     g_s has learned to use them, and stay so. So that weight is warmed up: it begins with
-    lmbda/2000, as if lmbda were 2000. The loss is then lmbda/2000 · (rate + 2000 · distortion), and
-    Adam's steps do not depend on the factor. In the first 10 % of the steps it grows to 1."""
+    lmbda/2000. The loss is then lmbda/2000 · (rate + 2000 · distortion). Adam's steps do not depend
+    on the factor, so this is training for lmbda = 2000. In 10 % of the steps it grows to 1."""
     cosine = (1 + np.cos(np.pi * step / steps)) / 2
     first = min(1, lmbda / 2000)
     return learning_rate * cosine, min(1, first + (1 - first) * step / (0.1 * steps))
