@@ -48,7 +48,7 @@ def batches(images, batch, latent_dims, rng):
 
 
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
-    """The training. `train` is three times as fast; only the last digits of sums differ. (`train`
+    """The training. `train` is twice as fast; only the last digits of sums differ. (`train`
     then calls codec.fix_sigma, too: see codec.py.)"""
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}

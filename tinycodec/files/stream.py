@@ -106,8 +106,9 @@ def pack(quantizer, seed, n, fingerprint, chunks):
 
 
 def unpack(data, model=None, salvage=False, max_images=None):
-    """Bytes -> Stream, of at most max_images (default MAX_IMAGES). Raises ValueError that says what is wrong with them; `salvage` forgives damage that
-    leaves at least one chunk. `model`, if given, is the fingerprint of the one that is to decode them."""
+    """Bytes -> Stream, of at most max_images (default MAX_IMAGES). Raises ValueError that says what is wrong with them;
+    `salvage` forgives damage that leaves at least one chunk. `model`, if given, is the fingerprint of the one that is to
+    decode them."""
     data = bytes(memoryview(data))             # or TypeError
     if not data.startswith(MAGIC) or len(data) < HEADER.size:
         raise ValueError(f"not a tinycodec stream: expected {MAGIC} and {HEADER.size - 4} bytes more, "

@@ -21,7 +21,8 @@ def train_on_threads(*arguments):
 
 
 def steps(codec, images, lmbda, epochs, batch, learning_rate, distortion, seed, threads=None, progress=False, checkpoint=None):
-    """The arguments are those of `train`. Yields the list of all (loss, rate, distortion), at the start and after every step."""
+    """The arguments are those of `train`. Yields the list of each step's (loss, rate, distortion), before the first step and
+    after every one."""
     images = check_images(images)
     settings = dict(lmbda=lmbda, epochs=epochs, batch=batch, learning_rate=learning_rate, distortion=distortion, seed=seed)
     check_options(images, threads, **settings)
