@@ -1,7 +1,7 @@
 """Images -> latents -> integers -> bytes, and back: what is different after training.
 
-    y = g_a(x)             k = round(y − μ)          bytes = coding.encode(k, 0, σ, limit)
-    x̂ = g_s(ŷ)             ŷ = k + μ                 k = coding.decode(bytes, 0, σ, limit)
+    y = g_a(x)        ▶    k = round(y − μ)     ▶    bytes = coding.encode(k, 0, σ, limit)
+    x̂ = g_s(ŷ)        ◀    ŷ = k + μ            ◀    k = coding.decode(bytes, 0, σ, limit)
 
 y, k and ŷ are (n, latent_dims) here. With μ = 0.52, y = −2.32 becomes k = −3, and then ŷ = −2.48.
 k is coded under N(0, σ²), the prior of y − μ. So the most probable latent, μ itself, is coded
@@ -53,7 +53,7 @@ class PlainCodec(Model):
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 
     def quantise(self, y, u=0):
-        """Latents y -> k, the integers to be coded, int32. (u: the grid's offset, here 0.)"""
+        """Latents y -> k, the integers to be coded, int32. (u: as in entropy.py; here 0.)"""
         k = np.rint(y - (self.prior.params["mu"] + u))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 

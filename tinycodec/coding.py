@@ -1,7 +1,7 @@
 """Integers <-> bytes: how does a message of 37 bits of information become about 37 bits?
 
-Range coding (Martin 1979) narrows an interval of [0, 1) symbol by symbol, each time to a part as
-large as the symbol is probable. With p = ½, ¼, ¼ for a, b, c, the message "bab":
+Range coding (Martin 1979) narrows an interval, at first [0, 1), symbol by symbol, each time to a
+part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, b, c, this is "bab":
 
     0                             ½              ¾              1
     ├──────────── a ──────────────┼───── b ──────┼───── c ──────┤   b: [½, ¾)
@@ -9,8 +9,8 @@ large as the symbol is probable. With p = ½, ¼, ¼ for a, b, c, the message "b
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
-−log₂ of the width is the information. codec.py runs what stands here. For `tinycodec.Codec`, which
-users call, a library does the same, `constriction`."""
+−log₂ of the width is the information. `PlainCodec` (codec.py) runs what stands here. `Codec`, which
+users call, runs a library that does the same, `constriction`."""
 import math
 
 
@@ -36,11 +36,11 @@ def encode(integers, means, stds, limit):
     '93'
 
     (The intervals: [0.309, 0.691), [0.573, 0.666), [0.5739, 0.5795), which holds 0x93/256 = 0.5742.
-    The information: 1.38 + 2.05 + 4.04 bits.) In the code, it is [low, low + width)/2^bits. Before
-    each symbol width is 2³² or more, so that a share, s = width >> 24, is 2⁸ or more: no part is
-    empty, and rounding s down wastes under 1/256. When width falls below 2³², low and width get 32
-    binary zeros more, and `bits` counts them. Python's integers are unbounded: `low +=` may carry
-    into any digit."""
+    The information: 1.38 + 2.05 + 4.04 bits.) In the code the interval is
+    [low, low + width)/2^bits. Before each symbol width is 2³² or more, so that a share,
+    s = width >> 24, is 2⁸ or more: no part is empty, and rounding s down wastes under 1/256. When
+    width falls below 2³², low and width get 32 binary zeros more, and `bits` counts them. Python's
+    integers are unbounded: `low +=` may carry into any digit."""
     low, width, bits = 0, 2**64 - 1, 64                    # [0, 1), in constriction's 64 bits
     for k, mean, std in zip(map(int, integers), means, stds):
         s = width >> 24                # what is left over is no integer's
@@ -88,12 +88,12 @@ def shortest_in_interval(low, width, bits):
     '4d'
 
     The interval is 2⁻ᴵ wide, I being the information. If 8m ≥ I, multiples of 256⁻ᵐ are no further
-    apart than that, so one is inside. Begin with that m, and try fewer.
+    apart than that, so one is inside. Begin with that m, and try fewer, while one is.
 
     (An aside, to skip at first: if 8m < I, m bytes do with probability 2^(8m − I), anywhere.
     The mean number of bytes is Σₘ P(m bytes are too few), so that of bits is 8 Σₘ (1 − 2^(8m − I)),
     m = 0 … ⌈I/8⌉ − 1. Averaged over I mod 8, for large I, this is I + 4 − 1/ln 2 = I + 2.56.)"""
-    def first(m):                      # the first multiple of 256⁻ᵐ inside; −(−a >> n) is ⌈a/2ⁿ⌉
+    def first(m):          # the least j with j · 256⁻ᵐ ≥ low/2^bits; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 
     ceil_I = bits + 1 - width.bit_length()                     # I = bits − log₂ width

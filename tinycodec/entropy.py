@@ -1,6 +1,6 @@
 """The entropy model: what does a latent cost in bits, and how does that cost change with it?
 
-A symbol of probability p costs −log₂ p bits (Shannon 1948). If latents really have distribution q,
+A symbol of probability p costs −log₂ p bits (Shannon 1948). If rounded latents have distribution q,
 the mean is Σ q log₂ 1/p = Σ q log₂ 1/q + Σ q log₂ q/p: their entropy, plus KL(q‖p) ≥ 0, the price
 of a wrong prior p. Training lowers the sum in both ways: g_a changes q, and μ and σ change p.
 
@@ -12,8 +12,8 @@ Suppose that a latent y is N(μ, σ²), with density N. The prior p of ỹ is th
     p(ỹ) = ∫ N(ỹ − u) du, u within ½ of 0,   = ∫ N(y) dy, y within ½ of ỹ
 
 In coding, ỹ is μ + k, and just these y are rounded to it: p(ỹ) is the probability of k. The same
-holds on any grid o + integers. If o is uniform in ±½, and the decoder knows it, rounding to the
-grid gives what adding u gives, in distribution: the rate with noise is a real coder's, too.
+holds on any grid u + integers. If u is uniform in ±½ and the decoder knows it, the rounding error
+is uniform in ±½, whatever y is, just as noise is: the rate with noise is a real coder's, too.
 
 Large latents make noise matter less, but each doubling costs one bit more: lmbda decides."""
 import numpy as np
@@ -58,13 +58,12 @@ class NoisyGaussian:
         return bits.astype(y_tilde.dtype), (y_tilde - mu, z, sigma, a, b, r)
 
     def backward(self, dbits, cache):
-        """Φ' = φ, the density of N(0, 1); ∂a/∂z = ∂b/∂z = −1/σ; ∂b/∂log σ = −b, and a alike. So
+        """φ = Φ' is N(0, 1)'s density; h = φ(b)/p, t = φ(a)/φ(b); ∂a/∂z = −1/σ, ∂a/∂log σ = −a:
 
             −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
             −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)
 
-        where t = φ(a)/φ(b) = e^((b² − a²)/2) = e^(−z/σ²) and h = φ(b)/p. Far out, φ(b) and p are 0
-        in float64, though h is not. But p = r Φ(b) (see above), and
+        t = e^((b² − a²)/2) = e^(−z/σ²). Far out φ(b) and p underflow; h does not. As p = r Φ(b),
 
             φ(b) = e^(−b²/2)/√(2π),    Φ(b) = ½ e^(−b²/2) erfcx(−b/√2)
 

@@ -32,7 +32,7 @@ def relative_errors(layer, x, h=1e-5):
             below = dy * layer.forward(x)[0]
             numeric[i] = np.sum(above - below) / (2 * h)   # first the difference: mostly 0
             v[i] = at
-        # 1e-9 so that two zeros agree. (Rounding near 0 is a false alarm still.)
+        # 1e-9: two zeros agree. (But 1e-8 with a rounding error of 1e-11 is a false alarm.)
         errors[name] = abs(claimed - numeric) / np.maximum(abs(claimed), abs(numeric)).clip(1e-9)
     return errors
 

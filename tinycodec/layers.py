@@ -59,12 +59,12 @@ class LeakyReLU:
 # If y = M x, a change δ of x changes L by ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b. So dx is
 # Mᵀ dy; Mᵀ is the adjoint of M. A convolution is two linear maps: first im2col, which copies, then
 # w @. The adjoint goes back in reverse, as (P Q)ᵀ = Qᵀ Pᵀ: first wᵀ @, then col2im, which adds up
-# the copies: the transposed convolution. (Its own adjoint is the convolution.) A row of the small
-# image, y of Conv2D and x of ConvTranspose2D, is (C_small, W·N), and w is (C_small, k·k·C_large):
+# the copies: the transposed convolution. (Its own adjoint is the convolution.) The formulas are for
+# one row of the small image (y in Conv2D, x in ConvTranspose2D), a matrix (C_small, W·N), and w is
+# (C_small, k·k·C_large). Over the rows, col2im adds up, and dw is summed:
 #     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
 #     ConvTranspose2D    y = col2im(wᵀ @ x)      dx = w @ im2col(dy)      dw = x @ im2col(dy)ᵀ
-# (The last dw: a change δ of w changes L by ⟨dy, col2im(δᵀ @ x)⟩ = ⟨im2col(dy), δᵀ @ x⟩, which is
-# ⟨x @ im2col(dy)ᵀ, δ⟩.)
+# (Last dw, by a change δ of w: ⟨dy, col2im(δᵀ @ x)⟩ = ⟨im2col(dy), δᵀ @ x⟩ = ⟨x @ im2col(dy)ᵀ, δ⟩.)
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after: one more if odd)."""
@@ -86,7 +86,8 @@ def im2col(x, kernel, stride):
     `padded` is x with zeros around it; the axis n stays last. In the code, rows[r] is the drawing's
     cols, (j, c) down and (q, n) across, for row r of `padded`. Then cols[p, i] is
     rows[stride*p + i]: matrix p is the slice rows[stride*p : stride*p + kernel], whose first axis
-    is i. For kernel 5, stride 2 these are rows 0–4, 2–6, 4–8, …, overlapping views, not copies."""
+    is i: overlapping views, not copies. For Conv2D(1, 20, 5, 2) on (28, 1, 28, n), padded is
+    (31, 1, 31, n), rows (31, 5, 1, 14, n), and 14 matrices, (25, 14·n), begin at rows 0, 2, 4, …"""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
@@ -138,7 +139,7 @@ class Conv2D:
         return y.reshape(*y.shape[:2], math.ceil(x.shape[2] / self.stride), -1), (cols, x.shape)
 
     def backward(self, dy, cache):
-        # dw is summed over the rows of outputs; (cols @ dyᵀ)ᵀ is dy @ colsᵀ, but faster by 13 %.
+        # (cols @ dyᵀ)ᵀ is dy @ colsᵀ, but faster by 13 %.
         w, (cols, x_shape) = self.params["w"], cache
         dy = dy.reshape(len(dy), len(w), -1)               # for each row, (C_out, W_out·N)
         dw = sum(matrix @ row.T for matrix, row in zip(cols, dy)).T

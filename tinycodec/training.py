@@ -32,8 +32,8 @@ def schedule(step, steps, lmbda, learning_rate):
 
     With the rate's weight at 1 from the start, and lmbda below 2000, latents become constant before
     g_s has learned to use them, and stay so. So that weight is warmed up: it begins with
-    lmbda/2000. The loss is then lmbda/2000 · (rate + 2000 · distortion). Adam's steps do not depend
-    on the factor, so this is training for lmbda = 2000. In 10 % of the steps it grows to 1."""
+    lmbda/2000. The loss is then lmbda/2000 · (rate + 2000 · distortion). Adam's m̂/√v̂ does not see
+    the factor, so this is training for lmbda = 2000. In 10 % of the steps the weight grows to 1."""
     cosine = (1 + np.cos(np.pi * step / steps)) / 2
     first = min(1, lmbda / 2000)
     return learning_rate * cosine, min(1, first + (1 - first) * step / (0.1 * steps))
