@@ -554,3 +554,36 @@ def test_the_plain_check_changes_nothing(rng):
     before = layer.params["w"].copy(), x.copy()
     relative_errors(layer, x)
     assert np.array_equal(layer.params["w"], before[0]) and np.array_equal(x, before[1])
+
+
+class Packed:
+    """Its parameters are views of one array, which forward reads instead of them."""
+
+    def __init__(self, rng):
+        self.all = rng.normal(size=6)
+        self.params = {"w": self.all[:4].reshape(2, 2), "b": self.all[4:]}
+
+    def forward(self, x):
+        return self.all[:4].reshape(2, 2) @ x + self.all[4:, None], x
+
+    def backward(self, dy, x):
+        return self.params["w"].T @ dy, {"w": dy @ x.T, "b": dy.sum(axis=1)}
+
+
+def test_a_parameter_that_forward_does_not_read_is_named_as_such(rng):
+    with pytest.raises(AssertionError, match=r"params\['(w|b)'\].*\(forward does not read this array\)"):
+        check_gradients(Packed(rng), rng.normal(size=(2, 3)))
+
+
+def test_an_output_that_is_not_finite_is_named(rng):
+    class Exp:
+        params = {}
+
+        def forward(self, x):
+            return np.exp(x), np.exp(x)
+
+        def backward(self, dy, y):
+            return dy * y, {}
+
+    with pytest.raises(AssertionError, match=r"expected finite outputs from forward, got inf at y\[1\]"):
+        check_gradients(Exp(), np.array([1.0, 1000.0]))

@@ -48,8 +48,8 @@ def batches(images, batch, latent_dims, rng):
 
 
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
-    """The training. `train` is twice as fast; only the last digits of sums differ. (`train`
-    then calls codec.fix_sigma, too: see codec.py.)"""
+    """The training. `train` is twice as fast, and differs in how sums are rounded, which training
+    amplifies. (`train` then calls codec.fix_sigma, too: see codec.py.)"""
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
     v = {name: np.zeros_like(p) for name, p in model.params.items()}

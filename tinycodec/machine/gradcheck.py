@@ -3,7 +3,7 @@ import copy
 
 import numpy as np
 
-from .layer_calls import directions, output, run
+from .layer_calls import directions, expect_finite, output, run
 
 
 def rounding(pairs):
@@ -35,6 +35,12 @@ def at_kink(f, claimed, noise, limit):
     return (0 if low - slack <= claimed <= high + slack else 1) if kink else 2
 
 
+def ignored(state, v):
+    """Ends riddles where forward reads another array: does no entry of v change y?"""
+    up, down = (output(state, v, np.arange(v.size), step * directions(v.size)) for step in (1e-3, -1e-3))
+    return np.array_equal(up, down)
+
+
 def search(state, g, noise, name, v, a, tolerance, large):
     """Ends waiting for large arrays: moves all of v at once, then halves of what disagrees, up to three errors.
     -> rank as in `at_kink`, error and report of the worst, whether a kink may excuse an error."""
@@ -54,6 +60,8 @@ def search(state, g, noise, name, v, a, tolerance, large):
             found.append((at_kink(f, claimed, noise, limit), error, f"{name}{where}: backward gives {claimed:.9g}, "
                           f"central differences {numeric:.9g}, a factor of {claimed / numeric:.6g}"))
     rank, error, report = max(found, default=(0, right, ""))
+    if rank and ignored(state, v):
+        report += " (forward does not read this array)"
     count = f"{sum(r == rank for r, *_ in found)}{' or more' * bool(parts)} of {v.size} entries"
     return rank, error if rank else right, f"{report}; {count}", bool(found) and rank < 2
 
@@ -89,6 +97,7 @@ def check(layer, x, tolerance, large):
     memo = {id(v): np.array(v, float) for v in values if np.asarray(v).dtype.kind == "f"}
     state, *_ = run(*copy.deepcopy((layer, xs), memo))      # now, gradients that add up are wrong
     (_, y, g, arrays), (_, again, *_) = run(*state), run(*state)
+    expect_finite(y)
     if not np.allclose(y, again, rtol=1e-9, equal_nan=True):
         raise AssertionError("forward gives different outputs for the same input")
     found, beside = search_all(state, y, g, arrays, tolerance, large), []

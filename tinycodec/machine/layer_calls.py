@@ -29,6 +29,13 @@ def pair(result, names):
     raise TypeError(f"expected a pair {names}, got {got}")
 
 
+def expect_finite(y):
+    """Ends riddles of inf and NaN, which spoil all gradients at once: names the output."""
+    for at in np.argwhere(~np.isfinite(y))[:1]:
+        where = "".join(f"[{i}]" for i in at)
+        raise AssertionError(f"expected finite outputs from forward, got {y[tuple(at)]} at y{where}")
+
+
 def run(layer, xs):
     """-> (the copy of the layer that ran, xs), y, g, and [(name, value, gradient of ⟨g, y⟩)]."""
     values = {f"x[{i}]" if isinstance(xs, tuple) else "x": v for i, v in enumerate(xs)}
