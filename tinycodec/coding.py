@@ -20,7 +20,7 @@ def cumulative(k, mean, std, limit):
     Each of the 2·limit + 1 integers in ±limit has one share at least, so that none is impossible. Φ
     divides the rest, and the outermost two get the tails. A decoder needs the very numbers of the
     encoder. Another formula for Φ, or another machine's erf, may round otherwise, which moves a
-    share very rarely. (`constriction` brings its own erf; in all tests the bytes were the same.)"""
+    share very rarely: a risk of PlainCodec's. (`constriction` brings its own erf.)"""
     if k <= -limit:
         return 0
     if k > limit:
@@ -38,15 +38,15 @@ def encode(integers, means, stds, limit):
     (The intervals: [0.309, 0.691), [0.573, 0.666), [0.5739, 0.5795), which holds 0x93/256 = 0.5742.
     The information: 1.38 + 2.05 + 4.04 bits.) In the code the interval is
     [low, low + width)/2^bits. Before each symbol width is 2³² or more, so that a share,
-    s = width >> 24, is 2⁸ or more: no part is empty, and rounding s down wastes under 1/256. When
-    width falls below 2³², low and width get 32 binary zeros more, and `bits` counts them. Python's
-    integers are unbounded: `low +=` may carry into any digit."""
+    s = width >> 24, is 2⁸ or more: no part is empty, and rounding s down wastes under 0.006 bits.
+    When width falls below 2³², low and width get 32 binary zeros more, and `bits` counts them.
+    Python's integers are unbounded: `low +=` may carry into any digit."""
     low, width, bits = 0, 2**64 - 1, 64                    # [0, 1), in constriction's 64 bits
     for k, mean, std in zip(map(int, integers), means, stds):
         s = width >> 24                # what is left over is no integer's
         low += s * cumulative(k, mean, std, limit)
         width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
-        if width < 2**32:
+        if width < 2**32:              # once is enough, as width ≥ s ≥ 2⁸
             low, width, bits = low << 32, width << 32, bits + 32
     return shortest_in_interval(low, width, bits)
 
@@ -88,11 +88,11 @@ def shortest_in_interval(low, width, bits):
     '4d'
 
     The interval is 2⁻ᴵ wide, I being the information. If 8m ≥ I, multiples of 256⁻ᵐ are no further
-    apart than that, so one is inside. Begin with that m, and try fewer, while one is.
+    apart than that, so one is inside. Begin with the least such m; take bytes away while one is.
 
-    (An aside, to skip at first: if 8m < I, m bytes do with probability 2^(8m − I), anywhere.
-    The mean number of bytes is Σₘ P(m bytes are too few), so that of bits is 8 Σₘ (1 − 2^(8m − I)),
-    m = 0 … ⌈I/8⌉ − 1. Averaged over I mod 8, for large I, this is I + 4 − 1/ln 2 = I + 2.56.)"""
+    (An aside, to skip at first: if 8m < I, m bytes do with probability 2^(8m − I). The mean number
+    of bytes is Σₘ P(m bytes are too few), so that of bits is 8 Σₘ (1 − 2^(8m − I)), m = 0 …
+    ⌈I/8⌉ − 1. Averaged over I mod 8, for large I, this is I + 4 − 1/ln 2 = I + 2.56.)"""
     def first(m):          # the least j with j · 256⁻ᵐ ≥ low/2^bits; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 

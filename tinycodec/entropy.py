@@ -1,6 +1,6 @@
 """The entropy model: what does a latent cost in bits, and how does that cost change with it?
 
-A symbol of probability p costs −log₂ p bits (Shannon 1948). If rounded latents have distribution q,
+A symbol of probability p costs −log₂ p bits (Shannon 1948). If a rounded latent has distribution q,
 the mean is Σ q log₂ 1/p = Σ q log₂ 1/q + Σ q log₂ q/p: their entropy, plus KL(q‖p) ≥ 0, the price
 of a wrong prior p. Training lowers the sum in both ways: g_a changes q, and μ and σ change p.
 
@@ -11,11 +11,12 @@ Suppose that a latent y is N(μ, σ²), with density N. The prior p of ỹ is th
 
     p(ỹ) = ∫ N(ỹ − u) du, u within ½ of 0,   = ∫ N(y) dy, y within ½ of ỹ
 
-In coding, ỹ is μ + k, and just these y are rounded to it: p(ỹ) is the probability of k. The same
-holds on any grid u + integers. If u is uniform in ±½ and the decoder knows it, the rounding error
-is uniform in ±½, whatever y is, just as noise is: the rate with noise is a real coder's, too.
+In coding, ỹ is μ + k, and just these y are rounded to it: p(ỹ) is the probability of k. A coder
+may also round to a grid u + integers, with a random u that its decoder knows (dither). Its error is
+uniform in ±½, whatever y is, as noise is: the rate with noise is this coder's.
 
-Large latents make noise matter less, but each doubling costs one bit more: lmbda decides."""
+Large latents make noise matter less, but each doubling costs one bit more. A latent that is always
+μ gets σ → 0: then p = 1 within ½ of μ, and it costs 0 bits."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 

@@ -30,9 +30,9 @@ def relative_errors(layer, x, h=1e-5):
             above = dy * layer.forward(x)[0]
             v[i] = at - h
             below = dy * layer.forward(x)[0]
-            numeric[i] = np.sum(above - below) / (2 * h)   # first the difference: mostly 0
+            numeric[i] = np.sum(above - below) / (2 * h)   # then sum: most are exactly 0
             v[i] = at
-        # 1e-9: two zeros agree. (But 1e-8 with a rounding error of 1e-11 is a false alarm.)
+        # 1e-9: two zeros agree. (1e-8, off by rounding's 1e-11, gives 1e-3: a false alarm.)
         errors[name] = abs(claimed - numeric) / np.maximum(abs(claimed), abs(numeric)).clip(1e-9)
     return errors
 

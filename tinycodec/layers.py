@@ -59,9 +59,9 @@ class LeakyReLU:
 # If y = M x, a change δ of x changes L by ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b. So dx is
 # Mᵀ dy; Mᵀ is the adjoint of M. A convolution is two linear maps: first im2col, which copies, then
 # w @. The adjoint goes back in reverse, as (P Q)ᵀ = Qᵀ Pᵀ: first wᵀ @, then col2im, which adds up
-# the copies: the transposed convolution. (Its own adjoint is the convolution.) The formulas are for
-# one row of the small image (y in Conv2D, x in ConvTranspose2D), a matrix (C_small, W·N), and w is
-# (C_small, k·k·C_large). Over the rows, col2im adds up, and dw is summed:
+# the copies: the transposed convolution. (Its adjoint is the convolution.) Stride makes one side
+# small: y in Conv2D, x in ConvTranspose2D. The formulas are for one row of it, (C_small, W·N), and
+# w is (C_small, k·k·C_large). Over the rows, col2im adds up, and dw is summed:
 #     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
 #     ConvTranspose2D    y = col2im(wᵀ @ x)      dx = w @ im2col(dy)      dw = x @ im2col(dy)ᵀ
 # (Last dw, by a change δ of w: ⟨dy, col2im(δᵀ @ x)⟩ = ⟨im2col(dy), δᵀ @ x⟩ = ⟨x @ im2col(dy)ᵀ, δ⟩.)
@@ -83,11 +83,11 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
 
-    `padded` is x with zeros around it; the axis n stays last. In the code, rows[r] is the drawing's
-    cols, (j, c) down and (q, n) across, for row r of `padded`. Then cols[p, i] is
-    rows[stride*p + i]: matrix p is the slice rows[stride*p : stride*p + kernel], whose first axis
-    is i: overlapping views, not copies. For Conv2D(1, 20, 5, 2) on (28, 1, 28, n), padded is
-    (31, 1, 31, n), rows (31, 5, 1, 14, n), and 14 matrices, (25, 14·n), begin at rows 0, 2, 4, …"""
+    `padded` is x with zeros around it; the axis n stays last. In the code, the drawing is done for
+    each row r of `padded`: rows[r] has (j, c) down and (q, n) across. Row i of a patch, for output
+    row p, is row stride*p + i: so matrix p is rows[stride*p : stride*p + kernel], a view, no copy.
+    For Conv2D(1, 20, 5, 2) on (28, 1, 28, n), padded is (31, 1, 31, n), rows
+    (31, 5, 1, 14, n), and 14 matrices, (25, 14·n), begin at rows 0, 2, 4, …"""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)

@@ -62,7 +62,7 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
 
     # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ |e| (or e²). de is ∂|e|/∂e, with
     # sign(0) = 0: no gradient where `pixel_errors` puts 0.
-    dx_hat = de * float(lmbda / x.size)    # an np.float64 would make it float64
+    dx_hat = de * float(lmbda / x.size)    # times np.float64, it would be float64
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
     # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back;
@@ -73,11 +73,11 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
 
 def pixel_errors(x_hat, x):
     """x̂ − x, but 0 where x is black and x̂ < 0, or x is white and x̂ > 1: decoding clips to
-    [0, 1], which puts these pixels right. (Not clip(x̂) − x: a grey pixel decoded as 1.3 would have
+    [0, 1], which makes these pixels exact. (Not clip(x̂) − x: a grey pixel decoded as 1.3 would have
     gradient 0, and stay there.)"""
     error = x_hat - x
-    right = ((x == 0) & (error < 0)) | ((x == 1) & (error > 0))
-    return error * ~right
+    exact = ((x == 0) & (error < 0)) | ((x == 1) & (error > 0))
+    return error * ~exact
 
 
 def named(**parts):

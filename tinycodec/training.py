@@ -6,7 +6,7 @@ import numpy as np
 from .model import loss_and_gradients
 
 # Multiples of the learning rate. A step of Adam moves every parameter by about the learning rate.
-# Latents, sums over many weights, move further than that, and μ and log σ must keep up with them.
+# A latent is a sum over many weights that all move. It moves further; μ and log σ must keep up.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 
@@ -28,12 +28,11 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
 def schedule(step, steps, lmbda, learning_rate):
     """-> (learning rate, weight of the rate) for step = 0 … steps − 1.
 
-    The learning rate falls to 0 on a cosine (Loshchilov & Hutter 2017).
-
-    With the rate's weight at 1 from the start, and lmbda below 2000, latents become constant before
-    g_s has learned to use them, and stay so. So that weight is warmed up: it begins with
-    lmbda/2000. The loss is then lmbda/2000 · (rate + 2000 · distortion). Adam's m̂/√v̂ does not see
-    the factor, so this is training for lmbda = 2000. In 10 % of the steps the weight grows to 1."""
+    The learning rate falls to 0 on a cosine (Loshchilov & Hutter 2017). With the rate's weight at 1
+    from the start, and lmbda below 2000, latents become constant before g_s has learned to use
+    them, and stay so. So that weight is warmed up, from lmbda/2000 to 1 in 10 % of the steps. At
+    step 0 the loss is lmbda/2000 · (rate + 2000 · distortion), and Adam's m̂/√v̂ does not see the
+    factor: training begins as if lmbda were 2000."""
     cosine = (1 + np.cos(np.pi * step / steps)) / 2
     first = min(1, lmbda / 2000)
     return learning_rate * cosine, min(1, first + (1 - first) * step / (0.1 * steps))
