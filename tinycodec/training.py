@@ -49,6 +49,7 @@ def batches(images, batch, latent_dims, rng):
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
     """The training. `train` is twice as fast, and differs in how sums are rounded, which training
     amplifies. (`train` then calls codec.fix_sigma, too: see codec.py.)"""
+    from .machine.pixels import as_pixels      # uint8 (b, 28, 28) -> (28, 1, 28, b) in [0, 1]
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
     v = {name: np.zeros_like(p) for name, p in model.params.items()}
@@ -56,9 +57,8 @@ def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
     for _ in range(epochs):
         for x, noise in batches(images, batch, model.latent_dims, rng):
             step_size, rate_weight = schedule(t, steps, lmbda, learning_rate)
-            x = np.float32(x.transpose(1, 2, 0)[:, None]) / 255            # (28, 1, 28, b)
-            _, grads = loss_and_gradients(model, x, noise, lmbda, "mae", rate_weight)
-            t += 1                                                         # Adam counts from 1
+            _, grads = loss_and_gradients(model, as_pixels(x), noise, lmbda, "mae", rate_weight)
+            t += 1                             # Adam counts from 1
             for name, p in model.params.items():
                 adam_step(p, grads[name], m[name], v[name], t, SPEED.get(name, 1) * step_size)
 

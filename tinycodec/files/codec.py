@@ -15,7 +15,10 @@ class Codec(PlainCodec):
     def integers(self, images, u=0, lmbda=None, refine=0):
         """uint8 (n, 28, 28) -> k: the nearest, or, given lmbda and refine > 0, the best in rate + lmbda · distortion
         that `refine` rounds of search find (tinycodec.search)."""
-        return refine_integers(self, images, self.quantise(self.analysis(images), u), u, lmbda, refine)
+        k = self.quantise(self.analysis(images), u)
+        if lmbda is None and refine == 0:
+            return k
+        return refine_integers(self, images, k, u, lmbda, refine)
 
     def compress_each(self, images, lmbda=None, refine=0):
         """uint8 (n, 28, 28) -> n byte strings, one for each image, each as short as possible."""
@@ -35,12 +38,12 @@ class Codec(PlainCodec):
         """
         return stream.write(self, images, quantizer, seed, lmbda, refine)
 
-    def decompress(self, data, max_images=None):
+    def decompress(self, data, max_images=stream.MAX_IMAGES):
         """Bytes from `compress` -> uint8 (n, 28, 28). Raises ValueError for another model's bytes, for damaged ones (it
-        names the images lost), and for more than max_images (default 100,000)."""
+        names the images lost), and for more than `max_images`."""
         return stream.read(self, data, max_images)[0]
 
-    def salvage(self, data, max_images=None):
+    def salvage(self, data, max_images=stream.MAX_IMAGES):
         """What is left of damaged bytes from `compress` -> (images, lost): uint8 (n, 28, 28), black where lost, and the
         list of lost indices. Raises ValueError if nothing is left."""
         images, damaged = stream.read(self, data, max_images, salvage=True)

@@ -85,7 +85,7 @@ def latents(codec, stream):
     return codec.dequantise(k, u)
 
 
-def read(codec, data, max_images=None, salvage=False):
+def read(codec, data, max_images=MAX_IMAGES, salvage=False):
     """Bytes -> (images, Stream): uint8 (n, 28, 28), black where lost. Raises what `unpack` raises."""
     stream = unpack(data, fingerprint(codec), salvage, max_images)
     images = codec.synthesis(latents(codec, stream))
@@ -105,10 +105,9 @@ def pack(quantizer, seed, n, fingerprint, chunks):
     return b"".join([header, *table, *chunks])
 
 
-def unpack(data, model=None, salvage=False, max_images=None):
-    """Bytes -> Stream, of at most max_images (default MAX_IMAGES). Raises ValueError that says what is wrong with them;
-    `salvage` forgives damage that leaves at least one chunk. `model`, if given, is the fingerprint of the one that is to
-    decode them."""
+def unpack(data, model=None, salvage=False, max_images=MAX_IMAGES):
+    """Bytes -> Stream. Raises ValueError that says what is wrong with them; `salvage` forgives damage that
+    leaves at least one chunk. `model`, if given, is the fingerprint of the one that is to decode them."""
     data = bytes(memoryview(data))             # or TypeError
     if not data.startswith(MAGIC) or len(data) < HEADER.size:
         raise ValueError(f"not a tinycodec stream: expected {MAGIC} and {HEADER.size - 4} bytes more, "
@@ -119,7 +118,7 @@ def unpack(data, model=None, salvage=False, max_images=None):
         raise ValueError(f"stream of version {version}: this tinycodec reads version {VERSION}")
     if quantizer >= len(QUANTIZERS):
         raise ValueError(f"stream of quantizer {quantizer}: this tinycodec knows {', '.join(QUANTIZERS)}; or its header is damaged")
-    if n > (max_images := MAX_IMAGES if max_images is None else max_images):
+    if n > max_images:
         raise ValueError(f"stream of {n} images: expected at most {max_images}; max_images (--max-images) may allow more")
     begin = HEADER.size + ENTRY.size * -(-n // CHUNK)
     if len(data) < begin:

@@ -3,7 +3,7 @@ import copy
 
 import numpy as np
 
-from .layer_calls import directions, expect_finite, output, run
+from .layer_calls import brackets, directions, expect_finite, output, parameters, run
 
 
 def rounding(pairs):
@@ -56,7 +56,7 @@ def search(state, g, noise, name, v, a, tolerance, large):
         elif part.size > 1:
             parts += np.array_split(part, 2)
         else:
-            where = "".join(f"[{i}]" for i in np.unravel_index(part[0], v.shape))
+            where = brackets(np.unravel_index(part[0], v.shape))
             found.append((at_kink(f, claimed, noise, limit), error, f"{name}{where}: backward gives {claimed:.9g}, "
                           f"central differences {numeric:.9g}, a factor of {claimed / numeric:.6g}"))
     rank, error, report = max(found, default=(0, right, ""))
@@ -93,7 +93,7 @@ def search_beside(state, arrays, tolerance, large):
 def check(layer, x, tolerance, large):
     """-> the largest relative error; see `tinycodec.check_gradients`."""
     xs = tuple(map(np.array, x)) if isinstance(x, tuple) else [np.array(x)]     # copies: x may be (a, a)
-    values = [*xs, *(getattr(layer, "params", None) or {}).values()]
+    values = [*xs, *parameters(layer).values()]
     memo = {id(v): np.array(v, float) for v in values if np.asarray(v).dtype.kind == "f"}
     state, *_ = run(*copy.deepcopy((layer, xs), memo))      # now, gradients that add up are wrong
     (_, y, g, arrays), (_, again, *_) = run(*state), run(*state)

@@ -29,17 +29,26 @@ def pair(result, names):
     raise TypeError(f"expected a pair {names}, got {got}")
 
 
+def parameters(layer):
+    return getattr(layer, "params", None) or {}
+
+
+def brackets(index):
+    """(2, 3) -> "[2][3]"."""
+    return "".join(f"[{i}]" for i in index)
+
+
 def expect_finite(y):
     """Ends riddles of inf and NaN, which spoil all gradients at once: names the output."""
-    for at in np.argwhere(~np.isfinite(y))[:1]:
-        where = "".join(f"[{i}]" for i in at)
-        raise AssertionError(f"expected finite outputs from forward, got {y[tuple(at)]} at y{where}")
+    if not np.isfinite(y).all():
+        at = tuple(np.argwhere(~np.isfinite(y))[0])
+        raise AssertionError(f"expected finite outputs from forward, got {y[at]} at y{brackets(at)}")
 
 
 def run(layer, xs):
     """-> (the copy of the layer that ran, xs), y, g, and [(name, value, gradient of ⟨g, y⟩)]."""
     values = {f"x[{i}]" if isinstance(xs, tuple) else "x": v for i, v in enumerate(xs)}
-    values |= {f"params[{key!r}]": p for key, p in (getattr(layer, "params", None) or {}).items()}
+    values |= {f"params[{key!r}]": p for key, p in parameters(layer).items()}
     layer, inputs = copy.deepcopy((layer, xs))
     y, cache = pair(layer.forward(*inputs), "(y, cache) from forward")
     if isinstance(y, (tuple, list, dict)):

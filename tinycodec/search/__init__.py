@@ -19,8 +19,6 @@ def refine_integers(codec, images, k, u, lmbda, sweeps):
     The loss of an image is the ideal code length of its integers plus lmbda · mean |x − x̂| of the
     decoded uint8 images. `u` is the dither (0 for rounding); `sweeps` passes are made at the most.
     """
-    if lmbda is None and sweeps == 0:
-        return k
     if not (isinstance(sweeps, (int, np.integer)) and sweeps > 0):
         raise ValueError(f"expected refine, a positive integer, got {sweeps!r}")
     if lmbda is None or not 0 < lmbda < np.inf:
