@@ -77,7 +77,7 @@ def tour(args):
 def watch(images, args):
     """The training of `tc.train` once more: yields (step, codec) at a few of its first steps."""
     codec = tc.Codec(args.latent_dims, args.seed)
-    for history in islice(steps(codec, images, args.lmbda, args.epochs, 128, 3e-3, "mae", args.seed), 1001):
+    for history in islice(steps(codec, images, args.lmbda, args.epochs, 128, 4e-3, "mae", args.seed), 1001):
         if len(history) in (0, 10, 30, 100, 300, 1000):
             codec.fix_sigma()
             yield len(history), codec

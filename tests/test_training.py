@@ -97,10 +97,10 @@ def test_the_first_step_of_adam_is_one_learning_rate_whatever_the_gradient(rng):
 
 
 def test_the_learning_rate_falls_to_nothing_and_the_rates_weight_rises_to_one():
-    learning_rates, weights = np.transpose([schedule(step, 1000, 250, 3e-3) for step in range(1000)])
-    assert learning_rates[0] == 3e-3 and learning_rates[-1] < 1e-7 and (np.diff(learning_rates) < 0).all()
+    learning_rates, weights = np.transpose([schedule(step, 1000, 250, 4e-3) for step in range(1000)])
+    assert learning_rates[0] == 4e-3 and learning_rates[-1] < 1e-5 and (np.diff(learning_rates) < 0).all()
     assert weights[0] == 0.125 and (np.diff(weights[:101]) > 0).all() and (weights[100:] == 1).all()
-    assert schedule(0, 1000, 2000, 3e-3)[1] == schedule(0, 1000, 8000, 3e-3)[1] == 1
+    assert schedule(0, 1000, 2000, 4e-3)[1] == schedule(0, 1000, 8000, 4e-3)[1] == 1
 
 
 def test_adam_moves_a_parameter_by_its_own_multiple_of_the_learning_rate():

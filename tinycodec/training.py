@@ -28,14 +28,14 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
 def schedule(step, steps, lmbda, learning_rate):
     """-> (learning rate, weight of the rate) for step = 0 … steps − 1.
 
-    The learning rate falls to 0 on a cosine (Loshchilov & Hutter 2017). With the rate's weight at 1
-    from the start, and lmbda below 2000, latents become constant before g_s has learned to use
+    The learning rate falls to 0 in a straight line (Defazio et al. 2023). With the rate's weight at
+    1 from the start, and lmbda below 2000, latents become constant before g_s has learned to use
     them, and stay so. So that weight is warmed up, from lmbda/2000 to 1 in 10 % of the steps. At
     step 0 the loss is lmbda/2000 · (rate + 2000 · distortion), and Adam's m̂/√v̂ does not see the
     factor: training begins as if lmbda were 2000."""
-    cosine = (1 + np.cos(np.pi * step / steps)) / 2
     first = min(1, lmbda / 2000)
-    return learning_rate * cosine, min(1, first + (1 - first) * step / (0.1 * steps))
+    rate_weight = min(1, first + (1 - first) * step / (0.1 * steps))
+    return learning_rate * (1 - step / steps), rate_weight
 
 
 def batches(images, batch, latent_dims, rng):
@@ -63,7 +63,7 @@ def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
                 adam_step(p, grads[name], m[name], v[name], t, SPEED.get(name, 1) * step_size)
 
 
-def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=3e-3, distortion="mae", seed=0,
+def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=4e-3, distortion="mae", seed=0,
           threads=None, progress=True, checkpoint=None):
     """Train `codec` in place on uint8 images (n, 28, 28): minimise rate + lmbda · distortion.
 
