@@ -5,7 +5,7 @@
 
 Latents are 50 numbers for a digit; g_a (analysis) and g_s (synthesis) are networks. Read,
 in this order: model, layers, entropy, training, coding, codec, gradcheck (all .py). The folders
-hold the tool, and in files/codec.py the `Codec` that users call."""
+hold the tool. The `Codec` that users call is in files/codec.py."""
 from .files.codec import Codec
 from .files.images import read_images, write_images
 from .gradcheck import check_gradients

@@ -4,8 +4,8 @@
     x̂ = g_s(ŷ)        ◀    ŷ = k + μ            ◀    k = coding.decode(bytes, 0, σ, limit)
 
 y, k and ŷ are (n, latent_dims) here. With μ = 0.52, y = −2.32 becomes k = −3, and then ŷ = −2.48.
-k is coded under N(0, σ²), the prior of y − μ. So the most probable latent, μ itself, is coded
-exactly, and in the fewest bits."""
+k is coded under N(0, σ²), the prior of y − μ. As k counts from μ, the most probable latent, μ
+itself, is coded exactly, and in the fewest bits."""
 import numpy as np
 
 from . import coding
@@ -23,27 +23,26 @@ class PlainCodec(Model):
     def fix_sigma(self):
         """Set σ, float64 (latent_dims,), for the range coder. Call it after changing log σ.
 
-        One different bit of σ can move a share from one integer to the next, and then all that is
-        decoded afterwards is wrong. Another machine's exp may differ in its last bit. So σ itself
-        is saved with the model, by files/checkpoint.py. μ needs no such care: it is added later."""
+        One different bit of σ can move a share from one integer to the next, and then what follows
+        may be decoded wrong. Another machine's exp may differ in its last bit. So σ itself is saved
+        with the model, by files/checkpoint.py. μ needs no such care: the coder never sees it."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property
     def limit(self):
-        """k is clipped to ±limit, which is beyond all expectation: 16 σ of the widest latent, + 16.
+        """k is clipped to ±limit: 16 + 16 σ, σ of the widest latent. No known image gets there.
         At most 2²⁰: coding.cumulative has 2²⁴ shares for 2·limit + 1 integers."""
         return int(np.ceil(min(16 + 16 * self.sigma.max(), 2**20)))
 
     def compress_each(self, images):
         """uint8 (n, 28, 28) -> n byte strings, one for each image, each as short as possible."""
-        means = np.zeros(self.latent_dims)
-        return [coding.encode(k, means, self.sigma, self.limit)
+        return [coding.encode(k, np.zeros(self.latent_dims), self.sigma, self.limit)
                 for k in self.quantise(self.analysis(images))]
 
     def decompress_each(self, strings):
         """Byte strings from `compress_each` -> uint8 (n, 28, 28)."""
-        means = np.zeros(self.latent_dims)
-        k = [coding.decode(string, means, self.sigma, self.limit) for string in strings]
+        k = [coding.decode(string, np.zeros(self.latent_dims), self.sigma, self.limit)
+             for string in strings]
         return self.synthesis(self.dequantise(np.array(k).reshape(-1, self.latent_dims)))
 
     def analysis(self, images):
@@ -53,7 +52,7 @@ class PlainCodec(Model):
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 
     def quantise(self, y, u=0):
-        """Latents y -> k, the integers to be coded, int32. (u: entropy.py's dither; here 0.)"""
+        """Latents y -> k, the integers to be coded, int32. (u: Codec.compress's dither; here 0.)"""
         k = np.rint(y - (self.prior.params["mu"] + u))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 

@@ -1,4 +1,4 @@
-"""Integers <-> bytes: how does a message of 37 bits of information become about 37 bits?
+"""Integers <-> bytes: how do integers of 37 bits of information become about 37 bits?
 
 Range coding (Martin 1979) narrows an interval, at first [0, 1), symbol by symbol, each time to a
 part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, b, c, this is "bab":
@@ -15,12 +15,12 @@ import math
 
 
 def cumulative(k, mean, std, limit):
-    """F(k): how many of 2²⁴ equal shares of [0, 1) go to the integers −limit … k − 1.
+    """F(k): of 2²⁴ equal shares of [0, 1), how many go to the integers below k, −limit … k − 1.
 
     Each of the 2·limit + 1 integers in ±limit has one share at least, so that none is impossible. Φ
     divides the rest, and the outermost two get the tails. A decoder needs the very numbers of the
-    encoder. Another formula for Φ, or another machine's erf, may round otherwise, which moves a
-    share very rarely: a risk of PlainCodec's. (`constriction` brings its own erf.)"""
+    encoder. Another machine's erf may round otherwise. That seldom moves a share, but if it does,
+    decoding fails: a risk that PlainCodec takes. (`constriction` brings its own erf.)"""
     if k <= -limit:
         return 0
     if k > limit:
@@ -37,13 +37,13 @@ def encode(integers, means, stds, limit):
 
     (The intervals: [0.309, 0.691), [0.573, 0.666), [0.5739, 0.5795), which holds 0x93/256 = 0.5742.
     The information: 1.38 + 2.05 + 4.04 bits.) In the code the interval is
-    [low, low + width)/2^bits. Before each symbol width is 2³² or more, so that a share,
-    s = width >> 24, is 2⁸ or more: no part is empty, and rounding s down wastes under 0.006 bits.
+    [low, low + width)/2^bits, and a share of it is s = width >> 24. Before each symbol width is 2³²
+    or more, so s is 2⁸ or more: no part is empty. Rounding s down costs under 0.006 bits a symbol.
     When width falls below 2³², low and width get 32 binary zeros more, and `bits` counts them.
     Python's integers are unbounded: `low +=` may carry into any digit."""
-    low, width, bits = 0, 2**64 - 1, 64                    # [0, 1), in constriction's 64 bits
+    low, width, bits = 0, 2**64 - 1, 64                    # [0, 1) but for 2⁻⁶⁴, as in constriction
     for k, mean, std in zip(map(int, integers), means, stds):
-        s = width >> 24                # what is left over is no integer's
+        s = width >> 24                # the rest, under 2²⁴, is no integer's
         low += s * cumulative(k, mean, std, limit)
         width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
         if width < 2**32:              # once is enough, as width ≥ s ≥ 2⁸
@@ -88,7 +88,7 @@ def shortest_in_interval(low, width, bits):
     '4d'
 
     The interval is 2⁻ᴵ wide, I being the information. If 8m ≥ I, multiples of 256⁻ᵐ are no further
-    apart than that, so one is inside. Begin with the least such m; take bytes away while one is.
+    apart than that, so one is inside: m bytes suffice. Fewer may, if one of theirs is inside, too.
 
     (An aside, to skip at first: if 8m < I, m bytes do with probability 2^(8m − I). The mean number
     of bytes is Σₘ P(m bytes are too few), so that of bits is 8 Σₘ (1 − 2^(8m − I)), m = 0 …

@@ -1,22 +1,21 @@
 """The entropy model: what does a latent cost in bits, and how does that cost change with it?
 
 A symbol of probability p costs −log₂ p bits (Shannon 1948). If a rounded latent has distribution q,
-the mean is Σ q log₂ 1/p = Σ q log₂ 1/q + Σ q log₂ q/p: their entropy, plus KL(q‖p) ≥ 0, the price
-of a wrong prior p. Training lowers the sum in both ways: g_a changes q, and μ and σ change p.
+the mean cost is Σ q log₂ 1/p = Σ q log₂ 1/q + Σ q log₂ q/p: the entropy of q, plus KL(q‖p) ≥ 0, the
+price of a wrong prior p. Training lowers the sum in both ways: g_a changes q, μ and σ change p.
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017).
 
-Suppose that a latent y is N(μ, σ²), with density N. The prior p of ỹ is the density of y + u:
+Suppose that a latent y is N(μ, σ²), with density f. Noise u has density 1 within ½ of 0. Where
+y + u is ỹ, y is ỹ − u. So the prior p of ỹ, which is the density of y + u, is
 
-    p(ỹ) = ∫ N(ỹ − u) du, u within ½ of 0,   = ∫ N(y) dy, y within ½ of ỹ
+    p(ỹ) = ∫ f(ỹ − u) du, u within ½ of 0,   = ∫ f(y) dy, y within ½ of ỹ
 
-In coding, ỹ is μ + k, and just these y are rounded to it: p(ỹ) is the probability of k. A coder
-may also round to a grid u + integers, with a random u that its decoder knows (dither). Its error is
-uniform in ±½, whatever y is, as noise is: the rate with noise is this coder's.
+In coding, just the y within ½ of ŷ = μ + k are rounded to ŷ: so p(ŷ) is the probability of k.
 
-Large latents make noise matter less, but each doubling costs one bit more. A latent that is always
-μ gets σ → 0: then p = 1 within ½ of μ, and it costs 0 bits."""
+Why does g_a not make latents so large that noise is nothing to them? Each doubling costs one bit
+more. A latent that is always μ gets σ → 0: then p = 1 within ½ of μ, and it costs 0 bits."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
@@ -37,11 +36,11 @@ class NoisyGaussian:
     """−log₂ of `probability`, accurate in both tails, however far: ỹ (d, n) -> bits (d, n).
 
     Each latent has its μ and log σ. The Gaussian is symmetric, so what counts is z = |ỹ − μ|, and
-    ỹ ± ½ may be mirrored into the left tail, where SciPy's log Φ is accurate at any depth:
+    the interval ỹ ± ½ may be mirrored into the left tail, where SciPy's log Φ is always accurate:
 
               p                      a = (−½ − z)/σ
-        ──┬───────┬────────┬──▶      b = (½ − z)/σ          (drawn for z > ½)
-          a       b        0         p = Φ(b) − Φ(a)
+        ──┬───────┬────────┬──▶      b = (½ − z)/σ       (drawn for z > ½; if z < ½, b is above 0)
+          a       b        0         p = Φ(b) − Φ(a), the area of N(0, 1)'s bell from a to b
 
         log p = log Φ(b) + log r,    r = p/Φ(b) = 1 − exp(log Φ(a) − log Φ(b))."""
 
@@ -49,7 +48,7 @@ class NoisyGaussian:
         self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}
 
     def forward(self, y_tilde):
-        mu = self.params["mu"].astype(np.float64)[:, None]       # float64: Φ(a) ≈ Φ(b) for large σ
+        mu = self.params["mu"].astype(np.float64)[:, None]       # float64: a ≈ b for large σ
         sigma = np.exp(self.params["log_sigma"].astype(np.float64))[:, None]
         z = np.abs(y_tilde - mu)
         a, b = (-0.5 - z) / sigma, (0.5 - z) / sigma
@@ -59,12 +58,12 @@ class NoisyGaussian:
         return bits.astype(y_tilde.dtype), (y_tilde - mu, z, sigma, a, b, r)
 
     def backward(self, dbits, cache):
-        """φ = Φ' is N(0, 1)'s density; h = φ(b)/p, t = φ(a)/φ(b); ∂a/∂z = −1/σ, ∂a/∂log σ = −a:
+        """φ = Φ' is N(0, 1)'s density. In z, a and b have the slope −1/σ; in log σ, −a and −b. So
 
-            −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
-            −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)
+            −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ        h = φ(b)/p
+            −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)        t = φ(a)/φ(b)
 
-        t = e^((b² − a²)/2) = e^(−z/σ²). Far out φ(b) and p underflow; h does not. As p = r Φ(b),
+        t = e^((b² − a²)/2), b² − a² = −2z/σ². Far out, h is 0/0 in float64. But p = r Φ(b), and
 
             φ(b) = e^(−b²/2)/√(2π),    Φ(b) = ½ e^(−b²/2) erfcx(−b/√2)
 
@@ -72,7 +71,7 @@ class NoisyGaussian:
         centred, z, sigma, a, b, r = cache     # centred = ỹ − μ, z its absolute value
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r
-        dnats = dbits / np.log(2)              # as bits = −log p/ln 2
+        dnats = dbits / np.log(2)              # ∂L/∂(−log p), as bits = −log p/ln 2
         dy = dnats * np.sign(centred) * h * one_minus_t / sigma      # in ỹ; in μ, minus that
         grads = {"mu": -dy.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}
         return dy.astype(dbits.dtype), {name: g.astype(dbits.dtype) for name, g in grads.items()}

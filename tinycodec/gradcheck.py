@@ -5,8 +5,9 @@ what ∂L/∂v is, for every entry v of x and of the parameters. Moving v by ±h
 
     ∂L/∂v ≈ (L(v + h) − L(v − h)) / 2h
 
-In Taylor series of the two, even powers of h cancel, so the error is about h² L‴/6. Rounding adds
-about 1e-16 L/h in float64. If L and L‴ are about 1, both are 1e-11 with h = 1e-5."""
+In the difference of their Taylor series, even powers of h cancel: the error is about h² L‴/6, and
+rounding adds about 1e-16 L/h. If L and L‴ are about 1, both are 1e-11 with h = 1e-5. A mistake is
+seldom below 1e-3 of the gradient. So more than 1e-6 of it is called one."""
 import numpy as np
 
 
@@ -19,7 +20,7 @@ def relative_errors(layer, x, h=1e-5):
 
     The 0.28 is a false alarm: for 3e-6, one of the two points, x − h, is beyond the kink."""
     y, cache = layer.forward(x)
-    dy = np.random.default_rng(0).uniform(1, 2, y.shape)      # not near 0, where errors hide
+    dy = np.random.default_rng(0).uniform(1, 2, y.shape)      # a dy near 0 would hide errors
     dx, grads = layer.backward(dy, cache)
     errors = {}
     for name, v, claimed in [("x", x, dx)] + [(n, p, grads[n]) for n, p in layer.params.items()]:
@@ -30,9 +31,9 @@ def relative_errors(layer, x, h=1e-5):
             above = dy * layer.forward(x)[0]
             v[i] = at - h
             below = dy * layer.forward(x)[0]
-            numeric[i] = np.sum(above - below) / (2 * h)   # then sum: most are exactly 0
+            numeric[i] = np.sum(above - below) / (2 * h)   # most differences are exactly 0
             v[i] = at
-        # 1e-9: two zeros agree. (1e-8, off by rounding's 1e-11, gives 1e-3: a false alarm.)
+        # With 1e-9, two zeros agree. (Rounding's 1e-11 is 1e-3 of a gradient of 1e-8: false alarm.)
         errors[name] = abs(claimed - numeric) / np.maximum(abs(claimed), abs(numeric)).clip(1e-9)
     return errors
 
@@ -40,10 +41,11 @@ def relative_errors(layer, x, h=1e-5):
 def check_gradients(layer, x, tolerance=1e-6, large=300):
     """Check all gradients of a layer (see layers.py) at x; of forward(*x), if x is a tuple.
 
-    Integers, and inputs whose dx is None, are left out. Returns the largest relative error, or
-    raises AssertionError that names the worst entry. This is `relative_errors` of float64 copies,
-    without its false alarms (by rounding, kinks at x or beside it, strong curvature). An array of
-    more than `large` entries is moved as a whole, in a random direction; if that disagrees, its two
-    halves are checked in the same way, and so on, down to a wrong entry."""
+    Integers, and inputs whose dx is None, are left out. Returns the largest relative error; above
+    `tolerance`, an AssertionError names the worst entry. This is `relative_errors` of float64
+    copies, without its false alarms: rounding is estimated; near kinks and where L‴ is large, h
+    gets smaller; on a kink, all between the slopes on both sides is right. An array of more than
+    `large` entries is moved as a whole, in a random direction; if that disagrees, its halves are
+    checked in the same way, and so on, down to a wrong entry."""
     from .machine.gradcheck import check
     return check(layer, x, tolerance, large)

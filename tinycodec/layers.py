@@ -40,8 +40,7 @@ class LeakyReLU:
         self.params, self.slope = {}, slope
 
     def forward(self, x):
-        y = self.slope * x
-        return np.maximum(x, y, out=y), x
+        return np.maximum(x, self.slope * x), x
 
     def backward(self, dy, x):
         return dy * np.maximum(x > 0, self.slope, dtype=dy.dtype), {}      # True is 1, False 0
@@ -59,15 +58,16 @@ class LeakyReLU:
 # If y = M x, a change δ of x changes L by ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b. So dx is
 # Mᵀ dy; Mᵀ is the adjoint of M. A convolution is two linear maps: first im2col, which copies, then
 # w @. The adjoint goes back in reverse, as (P Q)ᵀ = Qᵀ Pᵀ: first wᵀ @, then col2im, which adds up
-# the copies: the transposed convolution. (Its adjoint is the convolution.) Stride makes one side
-# small: y in Conv2D, x in ConvTranspose2D. The formulas are for one row of it, (C_small, W·N), and
-# w is (C_small, k·k·C_large). Over the rows, col2im adds up, and dw is summed:
+# the copies: the transposed convolution. (Its adjoint is the convolution.)
+#
+# Stride makes one side small in height and width: y in Conv2D, x in ConvTranspose2D. The formulas
+# are for one row of it, (C_small, W·N), and w is (C_small, k·k·C_large). dw is summed over rows:
 #     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
 #     ConvTranspose2D    y = col2im(wᵀ @ x)      dx = w @ im2col(dy)      dw = x @ im2col(dy)ᵀ
 # (Last dw, by a change δ of w: ⟨dy, col2im(δᵀ @ x)⟩ = ⟨im2col(dy), δᵀ @ x⟩ = ⟨x @ im2col(dy)ᵀ, δ⟩.)
 
 def same_padding(size, kernel, stride):
-    """TensorFlow's "same" padding -> (outputs, zeros before, zeros after: one more if odd)."""
+    """TensorFlow's "same" padding -> (outputs, zeros before, zeros after). An odd one is after."""
     outputs = math.ceil(size / stride)
     zeros = max((outputs - 1) * stride + kernel - size, 0)
     return outputs, zeros // 2, zeros - zeros // 2
@@ -81,13 +81,13 @@ def im2col(x, kernel, stride):
                 for j in range(kernel):                         # column in the patch
                     for c in range(channels):
                         for q in range(w_out):                  # output column
-                            cols[p, i, j, c, q] = padded[stride*p + i, c, stride*q + j]
+                            cols[p, i, j, c, q, :] = padded[stride*p + i, c, stride*q + j, :]
 
-    `padded` is x with zeros around it; the axis n stays last. In the code, the drawing is done for
-    each row r of `padded`: rows[r] has (j, c) down and (q, n) across. Row i of a patch, for output
-    row p, is row stride*p + i: so matrix p is rows[stride*p : stride*p + kernel], a view, no copy.
-    For Conv2D(1, 20, 5, 2) on (28, 1, 28, n), padded is (31, 1, 31, n), rows
-    (31, 5, 1, 14, n), and 14 matrices, (25, 14·n), begin at rows 0, 2, 4, …"""
+    `padded` is x with zeros around it; : is the batch. The code first makes the drawing's matrix
+    for each row r of `padded`: rows[r] has a line for each (j, c), a column for each (q, n). Row i
+    of a patch for output row p is row stride*p + i: so the p-th matrix is rows[stride*p : stride*p
+    + kernel], a view, no copy. For Conv2D(1, 20, 5, 2) on (28, 1, 28, n), padded is (31, 1, 31, n),
+    rows (31, 5, 1, 14, n), and the 14 matrices, (25, 14·n), begin at rows 0, 2, 4, …"""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
@@ -102,7 +102,7 @@ def im2col(x, kernel, stride):
 
 def col2im(cols, shape, dtype, kernel, stride):
     """The adjoint of im2col: ⟨im2col(x), cols⟩ = ⟨x, col2im(cols)⟩. Each pixel sums its copies. In
-    the same five loops:    padded[stride*p + i, c, stride*q + j] += cols[p, i, j, c, q]
+    the same five loops:    padded[stride*p + i, c, stride*q + j, :] += cols[p, i, j, c, q, :]
     Then the padding is cut off, to `shape`. `cols` may be a generator: one matrix at a time stays
     in the processor's cache."""
     height, channels, width, n = shape
@@ -139,9 +139,9 @@ class Conv2D:
         return y.reshape(*y.shape[:2], math.ceil(x.shape[2] / self.stride), -1), (cols, x.shape)
 
     def backward(self, dy, cache):
-        # (cols @ dyᵀ)ᵀ is dy @ colsᵀ, but faster by 13 %.
         w, (cols, x_shape) = self.params["w"], cache
         dy = dy.reshape(len(dy), len(w), -1)               # for each row, (C_out, W_out·N)
+        # dy @ colsᵀ is (cols @ dyᵀ)ᵀ, which is 13 % faster.
         dw = sum(matrix @ row.T for matrix, row in zip(cols, dy)).T
         dx = None                                          # nobody needs the gradient of the data
         if self.input_gradient:

@@ -17,7 +17,7 @@ from .layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequenti
 
 class Model:
     """Transforms and prior, untrained, after Ballé, Laparra & Simoncelli 2017, "End-to-end
-    optimized image compression"; the layers are TensorFlow Compression's MNIST notebook's."""
+    optimized image compression", with the layers of TensorFlow Compression's MNIST notebook."""
 
     def __init__(self, latent_dims=50, seed=0):
         if not (isinstance(latent_dims, (int, np.integer)) and 1 <= latent_dims <= 10_000):
@@ -60,9 +60,9 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
         d, de = np.square(error).sum(dtype=np.float64) / x.size, 2 * error
     loss = rate_weight * rate + lmbda * d
 
-    # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ |e| (or e²). de is ∂|e|/∂e, with
-    # sign(0) = 0: no gradient where `pixel_errors` puts 0.
-    dx_hat = de * float(lmbda / x.size)    # times np.float64, it would be float64
+    # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ |e| (or e²). de is ∂|e|/∂e (or
+    # ∂e²/∂e). Both are 0 at e = 0: no gradient where `pixel_errors` puts 0.
+    dx_hat = de * float(lmbda / x.size)    # an np.float64 would make the product float64
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
     # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back;
