@@ -4,8 +4,7 @@
     x̂ = g_s(ŷ)        ◀    ŷ = k + μ            ◀    k = coding.decode(bytes, 0, σ, limit)
 
 y, k and ŷ are (n, latent_dims) here. With μ = 0.52, y = −2.32 becomes k = −3, and then ŷ = −2.48.
-k is coded under N(0, σ²), the prior of y − μ. As k counts from μ, the most probable latent, μ
-itself, is coded exactly, and in the fewest bits."""
+k is coded under N(0, σ²), the prior of y − μ. So μ, the most probable latent, stays as it is."""
 import numpy as np
 
 from . import coding

@@ -9,8 +9,7 @@ part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, 
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
-−log₂ of the width is the information. `PlainCodec` (codec.py) runs what stands here. `Codec`, which
-users call, runs a library that does the same, `constriction`."""
+−log₂ of the width is the information. (`Codec` runs a library that does this, `constriction`.)"""
 import math
 
 

@@ -40,10 +40,11 @@ class LeakyReLU:
         self.params, self.slope = {}, slope
 
     def forward(self, x):
-        return np.maximum(x, self.slope * x), x
+        y = self.slope * x
+        return np.maximum(x, y, out=y), x
 
     def backward(self, dy, x):
-        return dy * np.maximum(x > 0, self.slope, dtype=dy.dtype), {}      # True is 1, False 0
+        return dy * np.maximum(x > 0, self.slope, dtype=dy.dtype), {}  # True is 1. np.where is slow
 
 
 # --- convolution: each output is a filter times a patch of the image -------------------------
@@ -59,7 +60,6 @@ class LeakyReLU:
 # Mᵀ dy; Mᵀ is the adjoint of M. A convolution is two linear maps: first im2col, which copies, then
 # w @. The adjoint goes back in reverse, as (P Q)ᵀ = Qᵀ Pᵀ: first wᵀ @, then col2im, which adds up
 # the copies: the transposed convolution. (Its adjoint is the convolution.)
-#
 # Stride makes one side small in height and width: y in Conv2D, x in ConvTranspose2D. The formulas
 # are for one row of it, (C_small, W·N), and w is (C_small, k·k·C_large). dw is summed over rows:
 #     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
@@ -135,7 +135,10 @@ class Conv2D:
         w, b = self.params["w"], self.params["b"]
         check_channels(x, w.shape[3])
         cols = im2col(x, self.kernel, self.stride)
-        y = np.stack([w.reshape(len(w), -1) @ matrix + b[:, None] for matrix in cols])
+        y = np.empty((len(cols), len(w), cols[0].shape[1]), x.dtype)
+        for row, matrix in zip(y, cols):
+            np.matmul(w.reshape(len(w), -1), matrix, out=row)
+            row += b[:, None]
         return y.reshape(*y.shape[:2], math.ceil(x.shape[2] / self.stride), -1), (cols, x.shape)
 
     def backward(self, dy, cache):
@@ -165,8 +168,7 @@ class ConvTranspose2D:
         y_shape = self.stride * x.shape[0], len(b), self.stride * x.shape[2], x.shape[3]
         x = x.reshape(len(x), len(w), -1)                  # for each row, (C_in, W·N)
         cols = (w.reshape(len(w), -1).T @ row for row in x)
-        y = col2im(cols, y_shape, x.dtype, self.kernel, self.stride)
-        return y + b[:, None, None], x
+        return col2im(cols, y_shape, x.dtype, self.kernel, self.stride) + b[:, None, None], x
 
     def backward(self, dy, x):                             # x as reshaped
         w = self.params["w"]
