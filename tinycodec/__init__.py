@@ -5,11 +5,11 @@
 
 Latents are 50 numbers for a digit; g_a (analysis) and g_s (synthesis) are networks. Read,
 in this order: model, layers, entropy, training, coding, codec, gradcheck (all .py). The folders
-hold the tool. The `Codec` that users call is in files/codec.py."""
+hold the tool: the `Codec` that users call is in files/codec.py, `train` in machine/session.py."""
 from .files.codec import Codec
 from .files.images import read_images, write_images
 from .gradcheck import check_gradients
+from .machine.session import train
 from .mnist import load_mnist
-from .training import train
 
 __all__ = ["Codec", "check_gradients", "load_mnist", "read_images", "train", "write_images"]

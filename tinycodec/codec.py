@@ -4,7 +4,8 @@
     x̂ = g_s(ŷ)        ◀    ŷ = k + μ            ◀    k = coding.decode(bytes, 0, σ, limit)
 
 y, k and ŷ are (n, latent_dims) here. With μ = 0.52, y = −2.32 becomes k = −3, and then ŷ = −2.48.
-k is coded under N(0, σ²), the prior of y − μ. So μ, the most probable latent, stays as it is."""
+k is coded under N(0, σ²), the prior of y − μ. As y − μ is rounded, and not y, the most probable
+latent, μ, becomes k = 0, and is decoded exactly."""
 import numpy as np
 
 from . import coding
@@ -23,7 +24,7 @@ class PlainCodec(Model):
         """Set σ, float64 (latent_dims,), for the range coder. Call it after changing log σ.
 
         One different bit of σ can move a share from one integer to the next, and then what follows
-        may be decoded wrong. Another machine's exp may differ in its last bit. So σ itself is saved
+        is decoded wrongly. Another machine's exp may differ in its last bit. So σ itself is saved
         with the model, by files/checkpoint.py. μ needs no such care: the coder never sees it."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 

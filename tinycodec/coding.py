@@ -1,4 +1,4 @@
-"""Integers <-> bytes: how do integers of 37 bits of information become about 37 bits?
+"""Integers <-> bytes: how does a message of 37 bits of information become hardly more than that?
 
 Range coding (Martin 1979) narrows an interval, at first [0, 1), symbol by symbol, each time to a
 part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, b, c, this is "bab":
@@ -14,12 +14,13 @@ import math
 
 
 def cumulative(k, mean, std, limit):
-    """F(k): of 2²⁴ equal shares of [0, 1), how many go to the integers below k, −limit … k − 1.
+    """F(k): [0, 1) is divided into 2²⁴ equal shares. F(k) of them belong to integers below k, and
+    F(k + 1) − F(k) to k.
 
-    Each of the 2·limit + 1 integers in ±limit has one share at least, so that none is impossible. Φ
-    divides the rest, and the outermost two get the tails. A decoder needs the very numbers of the
-    encoder. Another machine's erf may round otherwise. That seldom moves a share, but if it does,
-    decoding fails: a risk that PlainCodec takes. (`constriction` brings its own erf.)"""
+    Each of the 2·limit + 1 integers in ±limit has one share at least, so that none is impossible.
+    The cdf Φ divides the rest, and the outermost two get the tails. A decoder needs exactly the
+    encoder's shares. Another machine's erf may round differently. That seldom moves a share; if it
+    does, decoding fails. PlainCodec takes this risk. (`constriction` brings its own erf.)"""
     if k <= -limit:
         return 0
     if k > limit:
@@ -35,14 +36,16 @@ def encode(integers, means, stds, limit):
     '93'
 
     (The intervals: [0.309, 0.691), [0.573, 0.666), [0.5739, 0.5795), which holds 0x93/256 = 0.5742.
-    The information: 1.38 + 2.05 + 4.04 bits.) In the code the interval is
-    [low, low + width)/2^bits, and a share of it is s = width >> 24. Before each symbol width is 2³²
-    or more, so s is 2⁸ or more: no part is empty. Rounding s down costs under 0.006 bits a symbol.
-    When width falls below 2³², low and width get 32 binary zeros more, and `bits` counts them.
-    Python's integers are unbounded: `low +=` may carry into any digit."""
+    The information: 1.38 + 2.05 + 4.04 bits.)
+
+    In the code the interval is [low, low + width)/2^bits. A share of it is s = width >> 24 wide.
+    When width falls below 2³², low and width get 32 binary zeros more, and `bits` counts them. So
+    before each symbol width is 2³² or more, and s is 2⁸ or more: no integer's part is empty, and
+    rounding s down costs under 0.006 bits a symbol. As Python's integers are unbounded, `low +=`
+    may carry into any digit."""
     low, width, bits = 0, 2**64 - 1, 64                    # [0, 1) but for 2⁻⁶⁴, as in constriction
     for k, mean, std in zip(map(int, integers), means, stds):
-        s = width >> 24                # the rest, under 2²⁴, is no integer's
+        s = width >> 24                # the rest of width is no integer's
         low += s * cumulative(k, mean, std, limit)
         width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
         if width < 2**32:              # once is enough, as width ≥ s ≥ 2⁸
@@ -56,9 +59,9 @@ def decode(data, means, stds, limit):
     >>> decode(bytes.fromhex("93"), means=[0, 0, 0], stds=[1, 1, 1], limit=20)
     [0, 1, -2]
 
-    `point` is how far the bytes' number is above the encoder's low, in units of 2^−bits: what is
-    added there is subtracted here. So point // s is the share in which it lies, and k the integer
-    that has this share. ValueError if none has; other wrong bytes decode to something."""
+    `point` is how far the bytes' number is above low, in units of 2^−bits: what `encode` adds to
+    low is subtracted from it. So point // s is the share in which it lies, and k is the integer
+    that has this share. ValueError if none has. Other wrong bytes decode to something."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 
@@ -87,7 +90,7 @@ def shortest_in_interval(low, width, bits):
     '4d'
 
     The interval is 2⁻ᴵ wide, I being the information. If 8m ≥ I, multiples of 256⁻ᵐ are no further
-    apart than that, so one is inside: m bytes suffice. Fewer may, if one of theirs is inside, too.
+    apart than 2⁻ᴵ, so one is inside: m bytes suffice. Fewer do if one of their multiples is inside.
 
     (An aside, to skip at first: if 8m < I, m bytes do with probability 2^(8m − I). The mean number
     of bytes is Σₘ P(m bytes are too few), so that of bits is 8 Σₘ (1 − 2^(8m − I)), m = 0 …

@@ -1,21 +1,23 @@
 """The entropy model: what does a latent cost in bits, and how does that cost change with it?
 
 A symbol of probability p costs −log₂ p bits (Shannon 1948). If a rounded latent has distribution q,
-the mean cost is Σ q log₂ 1/p = Σ q log₂ 1/q + Σ q log₂ q/p: the entropy of q, plus KL(q‖p) ≥ 0, the
+the mean is Σ q log₂(1/p) = Σ q log₂(1/q) + Σ q log₂(q/p): the entropy of q, plus KL(q‖p) ≥ 0, the
 price of a wrong prior p. Training lowers the sum in both ways: g_a changes q, μ and σ change p.
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017).
 
-Suppose that a latent y is N(μ, σ²), with density f. Noise u has density 1 within ½ of 0. Where
-y + u is ỹ, y is ỹ − u. So the prior p of ỹ, which is the density of y + u, is
+Suppose that a latent y is N(μ, σ²) over the images, with density f. The prior p is the density of
+y + u: the convolution of f and the density of u, which is 1 within ½ of 0,
 
     p(ỹ) = ∫ f(ỹ − u) du, u within ½ of 0,   = ∫ f(y) dy, y within ½ of ỹ
 
-In coding, just the y within ½ of ŷ = μ + k are rounded to ŷ: so p(ŷ) is the probability of k.
+In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ. So one formula serves twice: p is
+the density of ỹ in training, and the probability of k in coding. It is never above 1.
 
-Why does g_a not make latents so large that noise is nothing to them? Each doubling costs one bit
-more. A latent that is always μ gets σ → 0: then p = 1 within ½ of μ, and it costs 0 bits."""
+A latent that is always μ gets σ → 0: then p = 1 within ½ of μ, and it costs 0 bits. At the other
+extreme, g_a could make latents so large that noise is nothing to them. But each doubling costs one
+bit: twice as many integers, each half as probable."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
@@ -35,8 +37,8 @@ def probability(y_tilde, mu, sigma):
 class NoisyGaussian:
     """−log₂ of `probability`, accurate in both tails, however far: ỹ (d, n) -> bits (d, n).
 
-    Each latent has its μ and log σ. The Gaussian is symmetric, so what counts is z = |ỹ − μ|, and
-    the interval ỹ ± ½ may be mirrored into the left tail, where SciPy's log Φ is always accurate:
+    Each latent has its μ and log σ, so that σ > 0. The Gaussian is symmetric. So what counts is
+    z = |ỹ − μ|, and ỹ ± ½ may be mirrored to the left, where SciPy's log Φ is right at any depth:
 
               p                      a = (−½ − z)/σ
         ──┬───────┬────────┬──▶      b = (½ − z)/σ       (drawn for z > ½; if z < ½, b is above 0)
@@ -48,7 +50,7 @@ class NoisyGaussian:
         self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}
 
     def forward(self, y_tilde):
-        mu = self.params["mu"].astype(np.float64)[:, None]       # float64: a ≈ b for large σ
+        mu = self.params["mu"].astype(np.float64)[:, None]       # float64, as a ≈ b for large σ
         sigma = np.exp(self.params["log_sigma"].astype(np.float64))[:, None]
         z = np.abs(y_tilde - mu)
         a, b = (-0.5 - z) / sigma, (0.5 - z) / sigma
@@ -58,12 +60,12 @@ class NoisyGaussian:
         return bits.astype(y_tilde.dtype), (y_tilde - mu, z, sigma, a, b, r)
 
     def backward(self, dbits, cache):
-        """φ = Φ' is N(0, 1)'s density. In z, a and b have the slope −1/σ; in log σ, −a and −b. So
+        """φ = Φ' is N(0, 1)'s density. ∂a/∂z = ∂b/∂z = −1/σ; ∂a/∂log σ = −a, ∂b/∂log σ = −b. So
 
             −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ        h = φ(b)/p
             −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)        t = φ(a)/φ(b)
 
-        t = e^((b² − a²)/2), b² − a² = −2z/σ². Far out, h is 0/0 in float64. But p = r Φ(b), and
+        As b² − a² = −2z/σ², t is e^(−z/σ²). Far out, φ(b)/p is 0/0 in float64. But p = r Φ(b), and
 
             φ(b) = e^(−b²/2)/√(2π),    Φ(b) = ½ e^(−b²/2) erfcx(−b/√2)
 

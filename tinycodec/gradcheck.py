@@ -7,12 +7,13 @@ what ∂L/∂v is, for every entry v of x and of the parameters. Moving v by ±h
 
 In the difference of their Taylor series, even powers of h cancel: the error is about h² L‴/6, and
 rounding adds about 1e-16 L/h. If L and L‴ are about 1, both are 1e-11 with h = 1e-5. A mistake is
-seldom below 1e-3 of the gradient. So more than 1e-6 of it is called one."""
+seldom below 1e-3 of the gradient. The limit, 1e-6, lies between the two."""
 import numpy as np
 
 
 def relative_errors(layer, x, h=1e-5):
-    """-> {name: relative errors of all entries of x, or of a parameter}. All must be float64.
+    """-> {name: relative errors of all entries of x, or of a parameter}. All must be float64, and
+    dx not None.
 
     >>> from tinycodec.layers import LeakyReLU
     >>> relative_errors(LeakyReLU(), np.array([-1.0, 3e-6, 2.0]))["x"].round(2).tolist()
@@ -31,9 +32,9 @@ def relative_errors(layer, x, h=1e-5):
             above = dy * layer.forward(x)[0]
             v[i] = at - h
             below = dy * layer.forward(x)[0]
-            numeric[i] = np.sum(above - below) / (2 * h)   # most differences are exactly 0
+            numeric[i] = np.sum(above - below) / (2 * h)   # most outputs cancel exactly
             v[i] = at
-        # With 1e-9, two zeros agree. (Rounding's 1e-11 is 1e-3 of a gradient of 1e-8: false alarm.)
+        # The floor of 1e-9 avoids 0/0. (At a gradient of 1e-8, rounding's 1e-11 is a false alarm.)
         errors[name] = abs(claimed - numeric) / np.maximum(abs(claimed), abs(numeric)).clip(1e-9)
     return errors
 

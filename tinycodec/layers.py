@@ -12,7 +12,8 @@ import numpy as np
 
 
 def weights_and_biases(rng, shape, d_out, dtype):
-    """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), b is 0."""
+    """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), b is 0.
+    (In ConvTranspose2D the fans are the other way round. Only their sum counts.)"""
     fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])
     bound = math.sqrt(6 / (fan_in + fan_out))
     return {"w": rng.uniform(-bound, bound, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
@@ -57,14 +58,17 @@ class LeakyReLU:
 #         └───┘                c 0           C F
 #
 # If y = M x, a change δ of x changes L by ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b. So dx is
-# Mᵀ dy; Mᵀ is the adjoint of M. A convolution is two linear maps: first im2col, which copies, then
-# w @. The adjoint goes back in reverse, as (P Q)ᵀ = Qᵀ Pᵀ: first wᵀ @, then col2im, which adds up
-# the copies: the transposed convolution. (Its adjoint is the convolution.)
-# Stride makes one side small in height and width: y in Conv2D, x in ConvTranspose2D. The formulas
-# are for one row of it, (C_small, W·N), and w is (C_small, k·k·C_large). dw is summed over rows:
+# Mᵀ dy; Mᵀ is the adjoint of M. A convolution, without its bias, is two linear maps: first im2col,
+# which copies, then w @. The adjoint goes back in reverse, as (P Q)ᵀ = Qᵀ Pᵀ: first wᵀ @, then
+# col2im, which adds up the copies: the transposed convolution. (Its adjoint is the convolution.)
+#
+# Stride makes one side coarse, with fewer pixels: y in Conv2D, x in ConvTranspose2D. w is
+# (C_coarse, k·k·C_fine), and multiplies one row of the coarse side at a time, (C_coarse, W·N). The
+# formulas are for one row. Over all rows, col2im adds up everything, and dw is a sum:
 #     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
 #     ConvTranspose2D    y = col2im(wᵀ @ x)      dx = w @ im2col(dy)      dw = x @ im2col(dy)ᵀ
-# (Last dw, by a change δ of w: ⟨dy, col2im(δᵀ @ x)⟩ = ⟨im2col(dy), δᵀ @ x⟩ = ⟨x @ im2col(dy)ᵀ, δ⟩.)
+# (The last dw is what stands beside δ, a change of w:
+# ⟨dy, col2im(δᵀ @ x)⟩ = ⟨im2col(dy), δᵀ @ x⟩ = ⟨x @ im2col(dy)ᵀ, δ⟩, as ⟨A, Bᵀ C⟩ = ⟨C Aᵀ, B⟩.)
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after). An odd one is after."""
@@ -83,11 +87,12 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q, :] = padded[stride*p + i, c, stride*q + j, :]
 
-    `padded` is x with zeros around it; : is the batch. The code first makes the drawing's matrix
-    for each row r of `padded`: rows[r] has a line for each (j, c), a column for each (q, n). Row i
-    of a patch for output row p is row stride*p + i: so the p-th matrix is rows[stride*p : stride*p
-    + kernel], a view, no copy. For Conv2D(1, 20, 5, 2) on (28, 1, 28, n), padded is (31, 1, 31, n),
-    rows (31, 5, 1, 14, n), and the 14 matrices, (25, 14·n), begin at rows 0, 2, 4, …"""
+    `padded` is x with zeros around it, and : is the batch. The code makes the drawing's matrix for
+    each image row r of `padded`: rows[r] has a line for each (j, c), a column for each (q, n). The
+    patches of output row p have the image rows from stride*p to stride*p + kernel − 1. The matrices
+    of these are neighbours in memory. So matrix p is rows[stride*p : stride*p + kernel], a view.
+    For Conv2D(1, 20, 5, 2) on (28, 1, 28, n), padded is (31, 1, 31, n), rows (31, 5, 1, 14, n), and
+    the 14 matrices, (25, 14·n), begin at rows 0, 2, 4, …"""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)

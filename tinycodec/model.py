@@ -7,7 +7,9 @@
           bits in the file ≈ rate = −Σ log₂ p(ỹ)        p: a prior for each latent; μ: its mean
                                   (entropy.py)
 
-    loss = rate [bits per image] + lmbda · distortion [mean of |pixel_errors|, pixels in 0 … 1]
+    loss = rate [bits per image] + lmbda · distortion [mean of |x̂ − x|, but see `pixel_errors`]
+
+Pixels are in 0 … 1. Noise is in the place of rounding, whose gradient is 0.
 """
 import numpy as np
 
@@ -24,7 +26,7 @@ class Model:
             raise ValueError(f"expected latent_dims, from 1 to 10000, got {latent_dims!r}")
         rng = np.random.default_rng(seed)
         self.latent_dims = int(latent_dims)
-        self.g_a = Sequential(              # 5×5, stride 2; images (28, 1, 28, n): (H, C, W, n)
+        self.g_a = Sequential(      # 5×5, stride 2; (H, C, W, n), as layers.py says: (28, 1, 28, n)
             Conv2D(1, 20, 5, 2, rng, input_gradient=False), LeakyReLU(),   # (14, 20, 14, n)
             Conv2D(20, 50, 5, 2, rng), LeakyReLU(),                # (7, 50, 7, n)
             Reshape(7 * 50 * 7), Dense(2450, 500, rng), LeakyReLU(),       # (500, n)

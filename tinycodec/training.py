@@ -5,8 +5,9 @@ import numpy as np
 
 from .model import loss_and_gradients
 
-# Multiples of the learning rate. A step of Adam moves every parameter by about the learning rate. A
-# latent is a sum over many weights; all move, and it moves further. Its μ and log σ must keep up.
+# Multiples of the learning rate, by trial. A step of Adam moves a parameter by about the learning
+# rate. A latent is a sum over many weights, which all move at once, so it moves much further. Its μ
+# and log σ, single numbers, must keep up with it.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 
@@ -16,12 +17,12 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
     # Bias correction: in m, the g of s steps ago has the factor (1 − β₁) β₁ˢ. As m was 0 at first,
-    # these add up to 1 − β₁ᵗ, not to 1. v alike.
+    # these add up to 1 − β₁ᵗ, not to 1. Likewise for v.
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
-    # Why β₂ is 0.99: late in training, after small g, a large one makes m = (1 − β₁) g and
-    # v = (1 − β₂) g². The step is (1 − β₁)/√(1 − β₂) = 1 learning rate, but 3.2 with the usual
+    # Why β₂ is 0.99: late in training (1 − βᵗ ≈ 1), a large g after small ones makes m = (1 − β₁) g
+    # and v = (1 − β₂) g². The step is (1 − β₁)/√(1 − β₂) = 1 learning rate, but 3.2 with the usual
     # 0.999, which turned latents on that are not worth their bits (lmbda 100: loss 17.4, not 12.6).
 
 
@@ -32,7 +33,7 @@ def schedule(step, steps, lmbda, learning_rate):
     rate would win at first: latents become constant before g_s has learned to use them, and stay
     so. So the rate's weight is warmed up, from lmbda/2000 to 1 in 10 % of the steps. At step 0 the
     loss is lmbda/2000 · (rate + 2000 · distortion), and Adam's m̂/√v̂ does not see the factor:
-    training begins as if lmbda were 2000."""
+    training begins as if lmbda were 2000, which was found by trial."""
     first = min(1, lmbda / 2000)
     rate_weight = min(1, first + (1 - first) * step / (0.1 * steps))
     return learning_rate * (1 - step / steps), rate_weight
@@ -47,8 +48,8 @@ def batches(images, batch, latent_dims, rng):
 
 
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
-    """The training. Users call `train`, below: twice as fast, and the same but for how sums are
-    rounded, which training amplifies. (`train` then calls codec.fix_sigma, too: see codec.py.)"""
+    """The training. Call codec.fix_sigma afterwards (codec.py). Users call `tinycodec.train`
+    (machine/session.py): twice as fast, the same but for rounding, which training amplifies."""
     from .machine.pixels import as_pixels      # uint8 (b, 28, 28) -> (28, 1, 28, b) in [0, 1]
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
@@ -61,19 +62,3 @@ def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
             t += 1                             # Adam counts from 1
             for name, p in model.params.items():
                 adam_step(p, grads[name], m[name], v[name], t, SPEED.get(name, 1) * step_size)
-
-
-def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=4e-3, distortion="mae", seed=0,
-          threads=None, progress=True, checkpoint=None):
-    """Train `codec` in place on uint8 images (n, 28, 28): minimise rate + lmbda · distortion.
-
-    `seed` decides the order of the images and the noise. `threads` (default: one per core) changes
-    only how sums are rounded. `checkpoint` is a file written at the start and after every epoch. If
-    it exists, training goes on from there, and ends exactly as in one go. The arguments must be the
-    same, and the codec as it was at the start; else, or if the file is in use, ValueError.
-
-    Returns the history, arrays with one entry per step: "loss" (as if rate_weight were 1), "rate"
-    in bits, "distortion". Raises FloatingPointError if the loss or a weight is not finite."""
-    from .machine.session import train_on_threads
-    return train_on_threads(codec, images, lmbda, epochs, batch, learning_rate, distortion, seed,
-                            threads, progress, checkpoint)

@@ -1,4 +1,4 @@
-"""`train_plainly` on threads, with a fast Adam, a checkpoint and a line of progress around it."""
+"""What users call: `train_plainly` on threads, with a fast Adam, a checkpoint and a line of progress around it."""
 import sys
 import time
 from contextlib import closing, suppress
@@ -12,9 +12,20 @@ from . import default_threads, workers
 from .pixels import as_pixels, check_images
 
 
-def train_on_threads(*arguments):
-    """Arguments and result are those of `train`."""
-    with closing(steps(*arguments)) as run:
+def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=4e-3, distortion="mae", seed=0, threads=None,
+          progress=True, checkpoint=None):
+    """Train `codec` in place on uint8 images (n, 28, 28): minimise rate + lmbda · distortion.
+
+    `seed` decides the order of the images and the noise. `threads` (default: one per core) changes only how sums are
+    rounded. `checkpoint` is a file written at the start and after every epoch. If it exists, training goes on from there,
+    and ends exactly as in one go. The arguments must be the same, and the codec as it was at the start.
+
+    Returns the history, arrays with one entry per step: "loss" (as if rate_weight were 1), "rate" in bits, "distortion".
+    Raises FloatingPointError if the loss or a weight is not finite, ValueError for wrong arguments, and for a checkpoint
+    that other arguments made or another training uses.
+    """
+    with closing(steps(codec, images, lmbda, epochs, batch, learning_rate, distortion, seed, threads, progress,
+                       checkpoint)) as run:
         for history in run:
             pass
     return dict(zip(("loss", "rate", "distortion"), np.array(history).T))
