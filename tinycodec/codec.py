@@ -24,13 +24,13 @@ class PlainCodec(Model):
         """Set σ, float64 (latent_dims,), for the range coder. Call it after changing log σ.
 
         One different bit of σ can move a share from one integer to the next, and then what follows
-        is decoded wrongly. Another machine's exp may differ in its last bit. So σ itself is saved
+        may decode wrongly. Another machine's exp may differ in its last bit. So σ itself is saved
         with the model, by files/checkpoint.py. μ needs no such care: the coder never sees it."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property
     def limit(self):
-        """k is clipped to ±limit: 16 + 16 σ, σ of the widest latent. No known image gets there.
+        """k is clipped to ±limit: 16 + 16 σ, σ of the widest latent. No digit gets near.
         At most 2²⁰: coding.cumulative has 2²⁴ shares for 2·limit + 1 integers."""
         return int(np.ceil(min(16 + 16 * self.sigma.max(), 2**20)))
 
@@ -52,7 +52,7 @@ class PlainCodec(Model):
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 
     def quantise(self, y, u=0):
-        """Latents y -> k, the integers to be coded, int32. (u: Codec.compress's dither; here 0.)"""
+        """Latents y -> k, the integers to be coded, int32. (u: Codec.compress's dither; here 0)"""
         k = np.rint(y - (self.prior.params["mu"] + u))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 

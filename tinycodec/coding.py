@@ -9,18 +9,18 @@ part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, 
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
-−log₂ of the width is the information. (`Codec` runs a library that does this, `constriction`.)"""
+−log₂ of the width is the information. (The decoder must know the number of symbols.)"""
 import math
 
 
 def cumulative(k, mean, std, limit):
-    """F(k): [0, 1) is divided into 2²⁴ equal shares. F(k) of them belong to integers below k, and
-    F(k + 1) − F(k) to k.
+    """F(k): how many of 2²⁴ equal shares of [0, 1) belong to integers below k. So k itself has
+    F(k + 1) − F(k).
 
     Each of the 2·limit + 1 integers in ±limit has one share at least, so that none is impossible.
     The cdf Φ divides the rest, and the outermost two get the tails. A decoder needs exactly the
-    encoder's shares. Another machine's erf may round differently. That seldom moves a share; if it
-    does, decoding fails. PlainCodec takes this risk. (`constriction` brings its own erf.)"""
+    encoder's shares. Another machine's erf may round differently. That seldom moves a share. If it
+    does, the rest may decode wrongly: PlainCodec's risk. (`constriction` brings its own erf.)"""
     if k <= -limit:
         return 0
     if k > limit:
@@ -43,7 +43,7 @@ def encode(integers, means, stds, limit):
     before each symbol width is 2³² or more, and s is 2⁸ or more: no integer's part is empty, and
     rounding s down costs under 0.006 bits a symbol. As Python's integers are unbounded, `low +=`
     may carry into any digit."""
-    low, width, bits = 0, 2**64 - 1, 64                    # [0, 1) but for 2⁻⁶⁴, as in constriction
+    low, width, bits = 0, 2**64 - 1, 64                    # [0, 1) but for 2⁻⁶⁴: 64 bits of width
     for k, mean, std in zip(map(int, integers), means, stds):
         s = width >> 24                # the rest of width is no integer's
         low += s * cumulative(k, mean, std, limit)

@@ -44,7 +44,7 @@ class NoisyGaussian:
         ──┬───────┬────────┬──▶      b = (½ − z)/σ       (drawn for z > ½; if z < ½, b is above 0)
           a       b        0         p = Φ(b) − Φ(a), the area of N(0, 1)'s bell from a to b
 
-        log p = log Φ(b) + log r,    r = p/Φ(b) = 1 − exp(log Φ(a) − log Φ(b))."""
+        p = Φ(b) r,    r = 1 − Φ(a)/Φ(b) = 1 − exp(log Φ(a) − log Φ(b))."""
 
     def __init__(self, d, dtype=np.float32):
         self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}
@@ -60,10 +60,11 @@ class NoisyGaussian:
         return bits.astype(y_tilde.dtype), (y_tilde - mu, z, sigma, a, b, r)
 
     def backward(self, dbits, cache):
-        """φ = Φ' is N(0, 1)'s density. ∂a/∂z = ∂b/∂z = −1/σ; ∂a/∂log σ = −a, ∂b/∂log σ = −b. So
+        """φ = Φ' is N(0, 1)'s density. ∂a/∂z = ∂b/∂z = −1/σ; ∂a/∂log σ = −a, ∂b/∂log σ = −b. With
+        h = φ(b)/p and t = φ(a)/φ(b),
 
-            −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ        h = φ(b)/p
-            −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)        t = φ(a)/φ(b)
+            −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
+            −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)
 
         As b² − a² = −2z/σ², t is e^(−z/σ²). Far out, φ(b)/p is 0/0 in float64. But p = r Φ(b), and
 

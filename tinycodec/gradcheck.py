@@ -12,8 +12,8 @@ import numpy as np
 
 
 def relative_errors(layer, x, h=1e-5):
-    """-> {name: relative errors of all entries of x, or of a parameter}. All must be float64, and
-    dx not None.
+    """-> {name: relative errors of all entries of x, or of a parameter}. x and the parameters
+    must be float64, and dx not None.
 
     >>> from tinycodec.layers import LeakyReLU
     >>> relative_errors(LeakyReLU(), np.array([-1.0, 3e-6, 2.0]))["x"].round(2).tolist()
@@ -45,8 +45,8 @@ def check_gradients(layer, x, tolerance=1e-6, large=300):
     Integers, and inputs whose dx is None, are left out. Returns the largest relative error; above
     `tolerance`, an AssertionError names the worst entry. This is `relative_errors` of float64
     copies, without its false alarms: rounding is estimated; near kinks and where L‴ is large, h
-    gets smaller; on a kink, all between the slopes on both sides is right. An array of more than
-    `large` entries is moved as a whole, in a random direction; if that disagrees, its halves are
-    checked in the same way, and so on, down to a wrong entry."""
+    gets smaller; on a kink, any value between the slopes of both sides is right. An array of more
+    than `large` entries is moved as a whole, in a random direction; if that disagrees, its halves
+    are checked in the same way, and so on, down to a wrong entry."""
     from .machine.gradcheck import check
     return check(layer, x, tolerance, large)

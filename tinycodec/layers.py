@@ -62,13 +62,13 @@ class LeakyReLU:
 # which copies, then w @. The adjoint goes back in reverse, as (P Q)ᵀ = Qᵀ Pᵀ: first wᵀ @, then
 # col2im, which adds up the copies: the transposed convolution. (Its adjoint is the convolution.)
 #
-# Stride makes one side coarse, with fewer pixels: y in Conv2D, x in ConvTranspose2D. w is
-# (C_coarse, k·k·C_fine), and multiplies one row of the coarse side at a time, (C_coarse, W·N). The
-# formulas are for one row. Over all rows, col2im adds up everything, and dw is a sum:
+# Stride makes one side coarse, with fewer pixels: y in Conv2D, x in ConvTranspose2D. w, which is
+# (C_coarse, k·k·C_fine), turns a matrix of im2col into a coarse row, (C_coarse, W·N). The formulas
+# are for one row. The code loops over rows: col2im adds up the matrices of all, and dw is summed.
 #     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
 #     ConvTranspose2D    y = col2im(wᵀ @ x)      dx = w @ im2col(dy)      dw = x @ im2col(dy)ᵀ
-# (The last dw is what stands beside δ, a change of w:
-# ⟨dy, col2im(δᵀ @ x)⟩ = ⟨im2col(dy), δᵀ @ x⟩ = ⟨x @ im2col(dy)ᵀ, δ⟩, as ⟨A, Bᵀ C⟩ = ⟨C Aᵀ, B⟩.)
+# (The last dw: if w changes by δ, y changes by col2im(δᵀ @ x), and L by
+# ⟨dy, col2im(δᵀ @ x)⟩ = ⟨im2col(dy), δᵀ @ x⟩ = ⟨x @ im2col(dy)ᵀ, δ⟩ = ⟨dw, δ⟩.)
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after). An odd one is after."""
@@ -87,10 +87,10 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q, :] = padded[stride*p + i, c, stride*q + j, :]
 
-    `padded` is x with zeros around it, and : is the batch. The code makes the drawing's matrix for
-    each image row r of `padded`: rows[r] has a line for each (j, c), a column for each (q, n). The
-    patches of output row p have the image rows from stride*p to stride*p + kernel − 1. The matrices
-    of these are neighbours in memory. So matrix p is rows[stride*p : stride*p + kernel], a view.
+    `padded` is x with zeros around it, and : is the batch. Step 1: for each image row r of it,
+    rows[r] is the drawing's matrix, with a line for each (j, c) and a column for each (q, n).
+    Step 2: the patches of output row p have the image rows stride*p … stride*p + kernel − 1, and
+    matrix p is the rows[r] of these, one below the other. So they lie in memory: it is a view.
     For Conv2D(1, 20, 5, 2) on (28, 1, 28, n), padded is (31, 1, 31, n), rows (31, 5, 1, 14, n), and
     the 14 matrices, (25, 14·n), begin at rows 0, 2, 4, …"""
     height, channels, width, n = x.shape
