@@ -3,7 +3,7 @@
     y = g_a(x)        ▶    k = round(y − μ)     ▶    bytes = coding.encode(k, 0, σ, limit)
     x̂ = g_s(ŷ)        ◀    ŷ = k + μ            ◀    k = coding.decode(bytes, 0, σ, limit)
 
-y, k and ŷ are (n, latent_dims) here. With μ = 0.52, y = −2.32 becomes k = −3, and then ŷ = −2.48.
+y, k and ŷ are (n, latent_dims) here. With μ = 0.51, y = −2.64 becomes k = −3, and then ŷ = −2.49.
 k is coded under N(0, σ²), the prior of y − μ. As y − μ is rounded, and not y, the most probable
 latent, μ, becomes k = 0, and is decoded exactly."""
 import numpy as np
