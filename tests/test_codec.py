@@ -306,7 +306,7 @@ def test_one_flipped_byte_loses_one_thousand_digits_at_the_most(codec, mnist):
     assert len(lost) == 1000
     kept = np.delete(np.arange(len(images)), lost)
     np.testing.assert_array_equal(images[kept], expected[kept])
-    with pytest.raises(ValueError, match=rf"damaged are 1 of 3 chunks: {lost[0] // 1000} \(images {lost[0]} to {lost[-1]}\)"):
+    with pytest.raises(ValueError, match=rf"1 of 3 chunks damaged: {lost[0] // 1000} \(images {lost[0]} to {lost[-1]}\)"):
         codec.decompress(bytes(damaged))
 
 

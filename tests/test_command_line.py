@@ -102,7 +102,7 @@ def test_it_works_in_a_pipe(tinycodec, codec, folder, tmp_path):
 def test_salvage_says_what_is_lost(tinycodec, codec, folder, tmp_path):
     done = tinycodec("decompress", folder / "model.npz", folder / "damaged.tnyc", "--salvage", "-o", tmp_path / "decoded.npy")
     assert done.status == 2
-    assert done.stderr.decode() == (f"tinycodec: {folder / 'damaged.tnyc'}: damaged are 1 of 2 chunks: 0 (images 0 to 999); "
+    assert done.stderr.decode() == (f"tinycodec: {folder / 'damaged.tnyc'}: 1 of 2 chunks damaged: 0 (images 0 to 999); "
                                     "lost, and black in the output, are 1000 of 1010 images\n")
     np.testing.assert_array_equal(np.load(tmp_path / "decoded.npy")[1000:],
                                   codec.decompress((folder / "many.tnyc").read_bytes())[1000:])
@@ -121,7 +121,7 @@ def test_info_explains_streams_and_which_model_they_need(tinycodec, codec, folde
     for words in ("1,010 images", "bits an image", "quantizer round, seed 0", "chunks: 2, all intact", "20 latents",
                   f"fingerprint {fingerprint(codec).hex()}: {folder / 'model.npz'}"):
         assert words in text
-    assert "chunks: 2, damaged are 1 of 2 chunks: 0 (images 0 to 999)" in tinycodec("info", folder / "damaged.tnyc").stdout.decode()
+    assert "chunks: 2, 1 of 2 chunks damaged: 0 (images 0 to 999)" in tinycodec("info", folder / "damaged.tnyc").stdout.decode()
 
 
 def test_info_names_every_model_that_fits(tinycodec, codec, folder, tmp_path):
@@ -146,7 +146,7 @@ def test_training_writes_a_model_and_leaves_no_checkpoint(name, tinycodec, mnist
     ("compress model.npz missing.npy", "No such file"), ("compress text digits.npy", "text: not a model"),
     ("compress model.npz text", "text: expected an IDX file"),
     ("compress model.npz digits.npy -o missing/stream", "No such file"), ("compress model.npz digits.npy -o pngs", "Is a directory"),
-    ("decompress model.npz text", "text: not a tinycodec stream"), ("decompress model.npz damaged.tnyc", "damaged are 1 of 2 chunks: 0 (images 0 to 999)"),
+    ("decompress model.npz text", "text: not a tinycodec stream"), ("decompress model.npz damaged.tnyc", "1 of 2 chunks damaged: 0 (images 0 to 999)"),
     ("decompress other.npz digits.tnyc", "written with model"), ("decompress model.npz digits.tnyc -o digit.png", "for one image, .png, to write 10 images to"),
     ("decompress model.npz digits.tnyc -o pngs", "expected an empty folder"), ("decompress model.npz digits.tnyc -o out.jpg", "out.jpg: expected a folder, or a name that ends in .npy"),
     ("decompress model.npz digits.tnyc -o text", "text: expected a folder, or a name that ends in .npy"),

@@ -80,13 +80,13 @@ def test_chunks_of_another_place_or_another_file_are_damaged(data):
     entries = good[begin:begin + 8], good[begin + 8:begin + 16]
     for altered in (good[:begin] + entries[1] + entries[0] + b"".join(same_length[::-1]),        # both, and their entries
                     good[:begin + 16] + b"".join(same_length[::-1]), good[:begin] + other[begin:]):
-        with pytest.raises(ValueError, match="damaged are 2 of 2 chunks"):
+        with pytest.raises(ValueError, match="2 of 2 chunks damaged:"):
             container.unpack(altered, FINGERPRINT, salvage=True)
 
 
 def test_damaged_chunks_are_named_with_their_images(data):
     i = data.index(CHUNKS[2])
-    with pytest.raises(ValueError, match=r"damaged are 1 of 4 chunks: 2 \(images 2000 to 2999\)"):
+    with pytest.raises(ValueError, match=r"1 of 4 chunks damaged: 2 \(images 2000 to 2999\)"):
         container.unpack(data[:i] + b"!" + data[i + 1:], FINGERPRINT)
 
 
@@ -94,7 +94,7 @@ def test_of_many_damaged_chunks_ten_are_named():
     chunks = [bytes([i]) for i in range(50)]
     data = container.pack("round", 0, 50_000, FINGERPRINT, chunks)
     damage = container.unpack(data[:-50] + bytes(50), salvage=True).damage         # only the first is a zero
-    assert damage.startswith("damaged are 49 of 50 chunks: 1 (images 1000 to 1999), 2 ") and damage.endswith("10 (images 10000 to 10999) and more")
+    assert damage.startswith("49 of 50 chunks damaged: 1 (images 1000 to 1999), 2 ") and damage.endswith("10 (images 10000 to 10999) and more")
 
 
 @pytest.mark.parametrize("data, message", [

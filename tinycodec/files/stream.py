@@ -135,7 +135,7 @@ def unpack(data, model=None, salvage=False, max_images=MAX_IMAGES):
     lost = [f"{i} (images {part.start} to {part.stop - 1})" for i, (part, chunk) in enumerate(chunks) if chunk is None]
     damage = f"expected {len(data) - surplus} bytes, got {len(data)}" if surplus else ""
     if lost:
-        damage = f"damaged are {len(lost)} of {len(chunks)} chunks: {', '.join(lost[:10])}{' and more' * (len(lost) > 10)}"
+        damage = f"{len(lost)} of {len(chunks)} chunks damaged: {', '.join(lost[:10])}{' and more' * (len(lost) > 10)}"
     if damage and (not salvage or len(lost) == len(chunks)):
         raise ValueError(f"truncated or altered stream: {damage}")
     if model not in (None, written_with):
