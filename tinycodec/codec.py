@@ -13,8 +13,8 @@ from .model import Model
 
 
 class PlainCodec(Model):
-    """A codec of 28×28 grey images, untrained. `Codec` (files/codec.py) is this with a faster range
-    coder, and what else users want: all images in one file, an encoder that searches, samples."""
+    """A codec of 28×28 grey images, untrained. `Codec` (files/codec.py) writes the same strings,
+    faster, and has what users want: one file for all, an encoder that searches, samples."""
 
     def __init__(self, latent_dims=50, seed=0):
         super().__init__(latent_dims, seed)
@@ -30,7 +30,7 @@ class PlainCodec(Model):
 
     @property
     def limit(self):
-        """k is clipped to ±limit: 16 + 16 σ, σ of the widest latent. No digit gets near.
+        """k is clipped to ±limit: 16 + 16 σ, with the widest latent's σ. No digit gets near that.
         At most 2²⁰: coding.cumulative has 2²⁴ shares for 2·limit + 1 integers."""
         return int(np.ceil(min(16 + 16 * self.sigma.max(), 2**20)))
 

@@ -9,7 +9,7 @@ part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, 
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
-−log₂ of the width is the information. (The decoder must know the number of symbols.)"""
+width is the product of the p: its −log₂ is the information. (The decoder knows the length, 3.)"""
 import math
 
 
@@ -38,11 +38,11 @@ def encode(integers, means, stds, limit):
     (The intervals: [0.309, 0.691), [0.573, 0.666), [0.5739, 0.5795), which holds 0x93/256 = 0.5742.
     The information: 1.38 + 2.05 + 4.04 bits.)
 
-    In the code the interval is [low, low + width)/2^bits. A share of it is s = width >> 24 wide.
-    When width falls below 2³², low and width get 32 binary zeros more, and `bits` counts them. So
-    before each symbol width is 2³² or more, and s is 2⁸ or more: no integer's part is empty, and
-    rounding s down costs under 0.006 bits a symbol. As Python's integers are unbounded, `low +=`
-    may carry into any digit."""
+    In the code the interval is [low, low + width)/2^bits: low has `bits` binary digits after the
+    point. A share of the interval is s = width >> 24 wide. When width falls below 2³², both get 32
+    zeros more. So before each symbol s is 2⁸ or more: no integer's part is empty, and rounding s
+    down costs at most log₂(1 + 2⁻⁸) = 0.006 bits. As Python's integers are unbounded, `low +=` may
+    carry into any digit."""
     low, width, bits = 0, 2**64 - 1, 64                    # [0, 1) but for 2⁻⁶⁴: 64 bits of width
     for k, mean, std in zip(map(int, integers), means, stds):
         s = width >> 24                # the rest of width is no integer's
@@ -92,9 +92,10 @@ def shortest_in_interval(low, width, bits):
     The interval is 2⁻ᴵ wide, I being the information. If 8m ≥ I, multiples of 256⁻ᵐ are no further
     apart than 2⁻ᴵ, so one is inside: m bytes suffice. Fewer do if one of their multiples is inside.
 
-    (An aside, to skip at first: if 8m < I, m bytes do with probability 2^(8m − I). The mean number
-    of bytes is Σₘ P(m bytes are too few), so that of bits is 8 Σₘ (1 − 2^(8m − I)), m = 0 …
-    ⌈I/8⌉ − 1. Averaged over I mod 8, for large I, this is I + 4 − 1/ln 2 = I + 2.56.)"""
+    (An aside, to skip at first: if 8m < I, and the interval's place is random, m bytes do with
+    probability 2^(8m − I). The mean number of bits is 8 Σₘ P(m bytes are too few), which is
+    8 Σₘ (1 − 2^(8m − I)), m = 0 … ⌈I/8⌉ − 1. Averaged over I mod 8, for large I, whole bytes are
+    I + 4 bits, and luck saves 1/ln 2: I + 2.56.)"""
     def first(m):          # the least j with j · 256⁻ᵐ ≥ low/2^bits; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 

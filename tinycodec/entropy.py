@@ -13,7 +13,7 @@ y + u: the convolution of f and the density of u, which is 1 within ½ of 0,
     p(ỹ) = ∫ f(ỹ − u) du, u within ½ of 0,   = ∫ f(y) dy, y within ½ of ỹ
 
 In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ. So one formula serves twice: p is
-the density of ỹ in training, and the probability of k in coding. It is never above 1.
+the density of ỹ in training, the probability of k in coding. As p ≤ 1, bits are never negative.
 
 A latent that is always μ gets σ → 0: then p = 1 within ½ of μ, and it costs 0 bits. At the other
 extreme, g_a could make latents so large that noise is nothing to them. But each doubling costs one

@@ -12,8 +12,7 @@ import numpy as np
 
 
 def relative_errors(layer, x, h=1e-5):
-    """-> {name: relative errors of all entries of x, or of a parameter}. x and the parameters
-    must be float64, and dx not None.
+    """-> {name: relative errors of all entries of x, or of a parameter}: float64, and dx not None.
 
     >>> from tinycodec.layers import LeakyReLU
     >>> relative_errors(LeakyReLU(), np.array([-1.0, 3e-6, 2.0]))["x"].round(2).tolist()

@@ -57,14 +57,14 @@ class LeakyReLU:
 #     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
 #         └───┘                c 0           C F
 #
-# If y = M x, a change δ of x changes L by ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b. So dx is
-# Mᵀ dy; Mᵀ is the adjoint of M. A convolution, without its bias, is two linear maps: first im2col,
-# which copies, then w @. The adjoint goes back in reverse, as (P Q)ᵀ = Qᵀ Pᵀ: first wᵀ @, then
-# col2im, which adds up the copies: the transposed convolution. (Its adjoint is the convolution.)
+# If y = M x, and x changes by δ, the loss changes by ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b.
+# That is ⟨dx, δ⟩, so dx is Mᵀ dy. Mᵀ is the adjoint of M. A convolution, without its bias, is two
+# linear maps: first im2col, which copies, then w @. The adjoint goes back in reverse, as
+# (P Q)ᵀ = Qᵀ Pᵀ: first wᵀ @, then col2im, which adds up the copies: the transposed convolution.
 #
-# Stride makes one side coarse, with fewer pixels: y in Conv2D, x in ConvTranspose2D. w, which is
-# (C_coarse, k·k·C_fine), turns a matrix of im2col into a coarse row, (C_coarse, W·N). The formulas
-# are for one row. The code loops over rows: col2im adds up the matrices of all, and dw is summed.
+# Stride makes one side coarse, with fewer pixels: y in Conv2D, x in ConvTranspose2D. The formulas
+# are for one image row of it, (C_coarse, W·N), and the `kernel` fine rows under that. w is
+# (C_coarse, kernel·kernel·C_fine). Over all coarse rows, col2im adds up, and dw is summed.
 #     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
 #     ConvTranspose2D    y = col2im(wᵀ @ x)      dx = w @ im2col(dy)      dw = x @ im2col(dy)ᵀ
 # (The last dw: if w changes by δ, y changes by col2im(δᵀ @ x), and L by
@@ -87,10 +87,10 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q, :] = padded[stride*p + i, c, stride*q + j, :]
 
-    `padded` is x with zeros around it, and : is the batch. Step 1: for each image row r of it,
-    rows[r] is the drawing's matrix, with a line for each (j, c) and a column for each (q, n).
-    Step 2: the patches of output row p have the image rows stride*p … stride*p + kernel − 1, and
-    matrix p is the rows[r] of these, one below the other. So they lie in memory: it is a view.
+    `padded` is x with zeros around it; : is the batch. rows[r] is the drawing's matrix for row r of
+    `padded`, with a line for each (j, c) and a column for each (q, n). The patches of output row p
+    have the image rows stride*p … stride*p + kernel − 1. Their rows[r], which lie one below the
+    other in memory, are matrix p: a view, not a copy, that overlaps the next.
     For Conv2D(1, 20, 5, 2) on (28, 1, 28, n), padded is (31, 1, 31, n), rows (31, 5, 1, 14, n), and
     the 14 matrices, (25, 14·n), begin at rows 0, 2, 4, …"""
     height, channels, width, n = x.shape
@@ -149,7 +149,7 @@ class Conv2D:
     def backward(self, dy, cache):
         w, (cols, x_shape) = self.params["w"], cache
         dy = dy.reshape(len(dy), len(w), -1)               # for each row, (C_out, W_out·N)
-        # dy @ colsᵀ is (cols @ dyᵀ)ᵀ, which is 13 % faster.
+        # Of each row, dy @ matrixᵀ is (matrix @ dyᵀ)ᵀ, which is 13 % faster.
         dw = sum(matrix @ row.T for matrix, row in zip(cols, dy)).T
         dx = None                                          # nobody needs the gradient of the data
         if self.input_gradient:

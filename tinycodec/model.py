@@ -26,7 +26,7 @@ class Model:
             raise ValueError(f"expected latent_dims, from 1 to 10000, got {latent_dims!r}")
         rng = np.random.default_rng(seed)
         self.latent_dims = int(latent_dims)
-        self.g_a = Sequential(      # 5×5, stride 2; (H, C, W, n), as layers.py says: (28, 1, 28, n)
+        self.g_a = Sequential(     # 5×5, stride 2; (28, 1, 28, n) is (H, C, W, n), see layers.py
             Conv2D(1, 20, 5, 2, rng, input_gradient=False), LeakyReLU(),   # (14, 20, 14, n)
             Conv2D(20, 50, 5, 2, rng), LeakyReLU(),                # (7, 50, 7, n)
             Reshape(7 * 50 * 7), Dense(2450, 500, rng), LeakyReLU(),       # (500, n)
@@ -63,7 +63,7 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     loss = rate_weight * rate + lmbda * d
 
     # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ |e| (or e²). de is ∂|e|/∂e (or
-    # ∂e²/∂e). Both are 0 at e = 0: no gradient where `pixel_errors` puts 0.
+    # ∂e²/∂e) of one pixel. Both are 0 at e = 0: no gradient where `pixel_errors` puts 0.
     dx_hat = de * float(lmbda / x.size)    # an np.float64 would make the product float64
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)

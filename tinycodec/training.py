@@ -21,9 +21,9 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
-    # Why β₂ is 0.99: late in training (1 − βᵗ ≈ 1), a large g after small ones makes m = (1 − β₁) g
-    # and v = (1 − β₂) g². The step is (1 − β₁)/√(1 − β₂) = 1 learning rate, but 3.2 with the usual
-    # 0.999, which turned latents on that are not worth their bits (lmbda 100: loss 17.4, not 12.6).
+    # Why β₂ is 0.99: late in training (βᵗ ≈ 0), a large g after small ones makes m = (1 − β₁) g,
+    # v = (1 − β₂) g², and a step of (1 − β₁)/√(1 − β₂) = 1 learning rate. With the usual 0.999 it
+    # is 3.2: leaps that turn latents on that are not worth their bits (lmbda 100: loss XX, not 12.6).
 
 
 def schedule(step, steps, lmbda, learning_rate):
@@ -48,8 +48,8 @@ def batches(images, batch, latent_dims, rng):
 
 
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
-    """The training. Call codec.fix_sigma afterwards (codec.py). Users call `tinycodec.train`,
-    with batch 128, learning_rate 4e-3: twice as fast, and but for rounding the same."""
+    """The training. If the model is a codec, call its fix_sigma afterwards. Users call
+    `tinycodec.train` (batch 128, learning_rate 4e-3): but for rounding the same, twice as fast."""
     from .machine.pixels import as_pixels      # uint8 (b, 28, 28) -> (28, 1, 28, b) in [0, 1]
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
