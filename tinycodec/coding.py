@@ -59,9 +59,9 @@ def decode(data, means, stds, limit):
     >>> decode(bytes.fromhex("93"), means=[0, 0, 0], stds=[1, 1, 1], limit=20)
     [0, 1, -2]
 
-    `point` is how far the bytes' number is above low, in units of 2^−bits: what `encode` adds to
-    low is subtracted from it. So point // s is the share in which it lies, and k is the integer
-    that has this share. ValueError if none has. Other wrong bytes decode to something."""
+    `point` is the bytes' number − low, in units of 2^−bits: what `encode` adds to low is subtracted
+    from it. point // s is the number of the share in which it lies, and k is the integer with
+    F(k) ≤ point // s < F(k + 1). ValueError if none has; other wrong bytes decode to something."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 

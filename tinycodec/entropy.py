@@ -8,9 +8,9 @@ Rounding has gradient 0 almost everywhere. So training adds noise as wide as a r
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017).
 
 Suppose that a latent y is N(μ, σ²) over the images, with density f. The prior p is the density of
-y + u: the convolution of f and the density of u, which is 1 within ½ of 0,
+y + u: the convolution of f and the density of u, which is 1 within ½ of 0.
 
-    p(ỹ) = ∫ f(ỹ − u) du, u within ½ of 0,   = ∫ f(y) dy, y within ½ of ỹ
+    p(ỹ) = ∫ f(ỹ − u) du, |u| < ½,   = ∫ f(y) dy, |y − ỹ| < ½,   = F(ỹ + ½) − F(ỹ − ½), F its cdf.
 
 In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ. So one formula serves twice: p is
 the density of ỹ in training, the probability of k in coding. As p ≤ 1, bits are never negative.
@@ -38,7 +38,7 @@ class NoisyGaussian:
     """−log₂ of `probability`, accurate in both tails, however far: ỹ (d, n) -> bits (d, n).
 
     Each latent has its μ and log σ, so that σ > 0. The Gaussian is symmetric. So what counts is
-    z = |ỹ − μ|, and ỹ ± ½ may be mirrored to the left, where SciPy's log Φ is right at any depth:
+    z = |ỹ − μ|, and ỹ ± ½ may be mirrored to the left, where SciPy's log Φ is always accurate:
 
               p                      a = (−½ − z)/σ
         ──┬───────┬────────┬──▶      b = (½ − z)/σ       (drawn for z > ½; if z < ½, b is above 0)
@@ -66,7 +66,7 @@ class NoisyGaussian:
             −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
             −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)
 
-        As b² − a² = −2z/σ², t is e^(−z/σ²). Far out, φ(b)/p is 0/0 in float64. But p = r Φ(b), and
+        t = e^((b² − a²)/2) = e^(−z/σ²). Far out, φ(b)/p is 0/0 in float64. But p = r Φ(b), and
 
             φ(b) = e^(−b²/2)/√(2π),    Φ(b) = ½ e^(−b²/2) erfcx(−b/√2)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 
 def relative_errors(layer, x, h=1e-5):
-    """-> {name: relative errors of all entries of x, or of a parameter}: float64, and dx not None.
+    """-> {name: relative errors of all its entries}, for x and each parameter, which are float64.
 
     >>> from tinycodec.layers import LeakyReLU
     >>> relative_errors(LeakyReLU(), np.array([-1.0, 3e-6, 2.0]))["x"].round(2).tolist()
@@ -31,7 +31,7 @@ def relative_errors(layer, x, h=1e-5):
             above = dy * layer.forward(x)[0]
             v[i] = at - h
             below = dy * layer.forward(x)[0]
-            numeric[i] = np.sum(above - below) / (2 * h)   # most outputs cancel exactly
+            numeric[i] = np.sum(above - below) / (2 * h)   # what v cannot reach is 0
             v[i] = at
         # The floor of 1e-9 avoids 0/0. (At a gradient of 1e-8, rounding's 1e-11 is a false alarm.)
         errors[name] = abs(claimed - numeric) / np.maximum(abs(claimed), abs(numeric)).clip(1e-9)

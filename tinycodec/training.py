@@ -31,7 +31,7 @@ def schedule(step, steps, lmbda, learning_rate):
 
     The learning rate falls to 0 in a straight line (Defazio et al. 2023). With lmbda below 2000 the
     rate would win at first: latents become constant before g_s has learned to use them, and stay
-    so. So the rate's weight is warmed up, from lmbda/2000 to 1 in 10 % of the steps. At step 0 the
+    so. So the rate's weight is warmed up, from lmbda/2000 to 1 in a tenth of the steps. At step 0 the
     loss is lmbda/2000 · (rate + 2000 · distortion), and Adam's m̂/√v̂ does not see the factor:
     training begins as if lmbda were 2000, which was found by trial."""
     first = min(1, lmbda / 2000)
@@ -49,7 +49,7 @@ def batches(images, batch, latent_dims, rng):
 
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
     """The training. If the model is a codec, call its fix_sigma afterwards. Users call
-    `tinycodec.train` (batch 128, learning_rate 4e-3): but for rounding the same, twice as fast."""
+    `tinycodec.train` (batch 128, learning_rate 4e-3): twice as fast, its sums in another order."""
     from .machine.pixels import as_pixels      # uint8 (b, 28, 28) -> (28, 1, 28, b) in [0, 1]
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
