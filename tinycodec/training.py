@@ -23,7 +23,7 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
     # Why β₂ is 0.99: late in training (βᵗ ≈ 0), a large g after small ones makes m = (1 − β₁) g,
     # v = (1 − β₂) g², and a step of (1 − β₁)/√(1 − β₂) = 1 learning rate. With the usual 0.999 it
-    # is 3.2: leaps that turn latents on that are not worth their bits (lmbda 100: loss XX, not 12.6).
+    # is 3.2: leaps that turn on latents not worth their bits (lmbda 100: loss XX, not 12.6).
 
 
 def schedule(step, steps, lmbda, learning_rate):
@@ -31,7 +31,7 @@ def schedule(step, steps, lmbda, learning_rate):
 
     The learning rate falls to 0 in a straight line (Defazio et al. 2023). With lmbda below 2000 the
     rate would win at first: latents become constant before g_s has learned to use them, and stay
-    so. So the rate's weight is warmed up, from lmbda/2000 to 1 in a tenth of the steps. At step 0 the
+    so. So the rate's weight is warmed up, from lmbda/2000 to 1 in 10 % of steps. At step 0 the
     loss is lmbda/2000 · (rate + 2000 · distortion), and Adam's m̂/√v̂ does not see the factor:
     training begins as if lmbda were 2000, which was found by trial."""
     first = min(1, lmbda / 2000)
