@@ -40,7 +40,7 @@ def tour(args):
     examples = test_images[:8]
 
     print(f"1. Train on {len(train_images):,} images: rate + {args.lmbda:g} * distortion, "
-          f"{args.latent_dims} latents, {args.epochs} epochs.", flush=True)
+          f"{args.latent_dims} latents, epochs: {args.epochs}.", flush=True)
     model, stream, decoded_file = out / "model.npz", out / "test_images.tnyc", out / "decoded.npy"
     codec, history = train_to_file(model, train_images, args)
     untrained = tc.Codec(args.latent_dims, args.seed)

@@ -1,6 +1,5 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from tinycodec.experiments import sweep as experiments
 from tinycodec.experiments.baselines import KLT, principal_components, through_pillow
 from tinycodec.experiments.figures import Picture, mosaic, tiles
 from tinycodec.experiments.metrics import mean_absolute_error, psnr
+from tinycodec.files.checkpoint import Checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -86,28 +86,38 @@ def test_an_interrupted_run_leaves_nothing_that_looks_done(tmp_path, monkeypatch
 
 
 def test_after_an_interruption_no_other_run_begins(tmp_path, monkeypatch):
-    begun, stopping = [], Event()
-
-    class Pool(ThreadPoolExecutor):
-        def __init__(self, jobs, context):
-            super().__init__(jobs)
-
-        def shutdown(self, wait=True, **options):
-            super().shutdown(wait=False, **options)
-            stopping.set()
-            super().shutdown(wait)
+    begun = []
 
     def run(*key):
         begun.append(key)
-        if len(begun) > 1:
-            stopping.wait(60)
-        raise KeyboardInterrupt
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return {"name": "a run", "round": {"bits_file": 1.0, "mae": 0.1}}
 
-    monkeypatch.setattr(experiments, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(experiments, "ProcessPoolExecutor", lambda jobs, context: ThreadPoolExecutor(jobs))
     monkeypatch.setattr(experiments, "run", run)
     with pytest.raises(KeyboardInterrupt):
         experiments.sweep(tmp_path, 15, jobs=1)
-    assert len(begun) <= 2
+    assert len(begun) == 3
+
+
+def test_an_interrupted_run_goes_on_after_its_last_epoch(tmp_path, monkeypatch):
+    def save(self, history):
+        original(self, history)
+        if len(history):                                   # of the first epoch
+            raise KeyboardInterrupt
+
+    def restore(self, steps):
+        begun.append(len(history := resume(self, steps)))
+        return history
+
+    original, resume, begun = Checkpoint.save, Checkpoint.restore, []
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoint, "save", save)
+        experiments.run(tmp_path, 500, 2)
+    monkeypatch.setattr(Checkpoint, "restore", restore)
+    experiments.run(tmp_path, 500, 2)
+    assert begun == [1] and not list(tmp_path.glob("*.checkpoint"))    # an epoch of 100 images is one step
 
 
 def test_a_model_that_is_trained_is_only_measured(done, tmp_path, monkeypatch):

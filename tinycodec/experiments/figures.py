@@ -112,7 +112,7 @@ def one_digit(path, codec, image):
     pixels, latents = there.subplots(1, 2, width_ratios=[1, 2.8])
     _show(pixels, image, f"x, {8 * image.size:,} bits")
     _latents(latents, codec, digit.y, digit.shown, "blue: y. orange: what the prior, one Gaussian per latent, expects: μ ± σ.\n"
-             f"×: {d - rows} that cost no bits. Their σ is near 0: k is always 0.")
+             f"×: {d - rows} that cost next to no bits: their k is 0, with p near 1.")
     _narrowing(*middle.subplots(1, 4, sharey=True, width_ratios=[1.3, 1.5, 1.3, 2.9]), codec, digit)
 
     axis = code.subplots()

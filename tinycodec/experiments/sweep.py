@@ -1,13 +1,14 @@
 """The experiments beyond the demo:    python -m tinycodec.experiments
 
 Trains a codec for each lmbda and number of epochs, several at once, then draws tables and pictures. A run that is done
-is kept in the output folder: the command can be interrupted and typed again. Delete the folder to begin afresh.
+is kept in the output folder, and one that was interrupted goes on after its last epoch: the command can be interrupted
+and typed again. Delete the folder to begin afresh.
 """
 import argparse
 import json
 import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +50,10 @@ def run(out, lmbda, epochs):
     if model.exists():
         codec = tc.Codec.load(model)
     else:
-        codec = tc.Codec()
-        tc.train(codec, train_images, lmbda, epochs=epochs, threads=1, progress=False)
+        codec, checkpoint = tc.Codec(), path.with_suffix(".checkpoint")
+        tc.train(codec, train_images, lmbda, epochs=epochs, threads=1, progress=False, checkpoint=checkpoint)
         codec.save(model)
+        checkpoint.unlink()
 
     def measure(data):
         y_hat = stream.latents(codec, stream.unpack(data))
@@ -81,17 +83,18 @@ def sweep(out, epochs, jobs):
     todo = [key for key in runs(epochs) if not result_file(out, *key).exists()]
     results = {key: run(out, *key) for key in runs(epochs) if key not in todo}
     print(f"{len(results)} runs are done, {len(todo)} to do, {jobs} at once.", flush=True)
-    begun = time.monotonic()
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
-    try:
-        futures = {pool.submit(run, out, *key): key for key in sorted(todo, key=lambda key: -key[1])}     # long ones first
-        for done, future in enumerate(as_completed(futures), 1):
-            results[futures[future]] = result = future.result()
-            left = (time.monotonic() - begun) / done * (len(todo) - done) / 60
-            print(f"{result['name']}: {result['round']['bits_file']:.1f} bits, MAE {result['round']['mae']:.4f}; "
-                  f"{done} of {len(todo)} runs done, about {left:.0f} minutes left", flush=True)
-    finally:
-        pool.shutdown(cancel_futures=True)     # after Ctrl-C, what has not begun does not begin
+    begun, waiting, running = time.monotonic(), sorted(todo, key=lambda key: key[1]), {}
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        while waiting or running:
+            while waiting and len(running) < jobs:         # no more than that: after Ctrl-C, what is queued would begin
+                key = waiting.pop()                        # long ones first
+                running[pool.submit(run, out, *key)] = key
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                results[running.pop(future)] = result = future.result()
+                done = len(todo) - len(waiting) - len(running)
+                left = (time.monotonic() - begun) / done * (len(todo) - done) / 60
+                print(f"{result['name']}: {result['round']['bits_file']:.1f} bits, MAE {result['round']['mae']:.4f}; "
+                      f"{done} of {len(todo)} runs done, about {left:.0f} minutes left", flush=True)
     return results
 
 
@@ -197,7 +200,8 @@ def pictures(out, results, epochs, curves):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser("python -m tinycodec.experiments", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("output/experiments"), help="default output/experiments")
     parser.add_argument("--epochs", type=int, default=15, help="of each run (default 15, the reference's)")
     parser.add_argument("--jobs", type=int, default=cores(), help="runs at once (default: cores)")
