@@ -1,4 +1,4 @@
-"""Integers <-> bytes: how does a message of 37 bits of information become hardly more than that?
+"""Integers <-> bytes: how does a message of 37 bits of information become 5 bytes?
 
 Range coding (Martin 1979) narrows an interval, at first [0, 1), symbol by symbol, each time to a
 part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, b, c, this is "bab":
@@ -39,10 +39,10 @@ def encode(integers, means, stds, limit):
     The information: 1.38 + 2.05 + 4.04 bits.)
 
     In the code the interval is [low, low + width)/2^bits: low has `bits` binary digits after the
-    point. A share of the interval is s = width >> 24 wide. When width falls below 2³², both get 32
-    zeros more. So before each symbol s is 2⁸ or more: no integer's part is empty, and rounding s
-    down costs at most log₂(1 + 2⁻⁸) = 0.006 bits. As Python's integers are unbounded, `low +=` may
-    carry into any digit."""
+    point. A share of the interval is s = width >> 24 wide. When width falls below 2³², low and
+    width get 32 binary zeros more. So before each symbol s is 2⁸ or more: no integer's part is
+    empty, and rounding s down costs at most log₂(1 + 2⁻⁸) = 0.006 bits. As Python's integers are
+    unbounded, `low +=` may carry into any digit."""
     low, width, bits = 0, 2**64 - 1, 64                    # [0, 1) but for 2⁻⁶⁴: 64 bits of width
     for k, mean, std in zip(map(int, integers), means, stds):
         s = width >> 24                # the rest of width is no integer's

@@ -2,7 +2,7 @@
 
 A symbol of probability p costs −log₂ p bits (Shannon 1948). If a rounded latent has distribution q,
 the mean is Σ q log₂(1/p) = Σ q log₂(1/q) + Σ q log₂(q/p): the entropy of q, plus KL(q‖p) ≥ 0, the
-price of a wrong prior p. Training lowers the sum in both ways: g_a changes q, μ and σ change p.
+price of a wrong prior p. Training lowers the sum in both ways: μ and σ change p, g_a changes q.
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017).
@@ -37,8 +37,8 @@ def probability(y_tilde, mu, sigma):
 class NoisyGaussian:
     """−log₂ of `probability`, accurate in both tails, however far: ỹ (d, n) -> bits (d, n).
 
-    Each latent has its μ and log σ, so that σ > 0. The Gaussian is symmetric. So what counts is
-    z = |ỹ − μ|, and ỹ ± ½ may be mirrored to the left, where SciPy's log Φ is always accurate:
+    The Gaussian is symmetric. So what counts is z = |ỹ − μ|, and ỹ ± ½ may be mirrored to the left.
+    There both Φ are small, and 0 in float64 from 38 σ on. SciPy's log Φ is accurate however far:
 
               p                      a = (−½ − z)/σ
         ──┬───────┬────────┬──▶      b = (½ − z)/σ       (drawn for z > ½; if z < ½, b is above 0)

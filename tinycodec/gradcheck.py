@@ -31,7 +31,7 @@ def relative_errors(layer, x, h=1e-5):
             above = dy * layer.forward(x)[0]
             v[i] = at - h
             below = dy * layer.forward(x)[0]
-            numeric[i] = np.sum(above - below) / (2 * h)   # what v cannot reach is 0
+            numeric[i] = np.sum(above - below) / (2 * h)   # 0 where v has no effect
             v[i] = at
         # The floor of 1e-9 avoids 0/0. (At a gradient of 1e-8, rounding's 1e-11 is a false alarm.)
         errors[name] = abs(claimed - numeric) / np.maximum(abs(claimed), abs(numeric)).clip(1e-9)

@@ -57,9 +57,9 @@ class LeakyReLU:
 #     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
 #         └───┘                c 0           C F
 #
-# If y = M x, and x changes by a small δ, L does by ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b.
-# That is ⟨dx, δ⟩, so dx is Mᵀ dy. Mᵀ is the adjoint of M. A convolution, without its bias, is two
-# linear maps: first im2col, which copies, then w @. The adjoint goes back in reverse, as
+# If x changes by a small δ, y = M x changes by M δ, and L by ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩, the sum of
+# products. dx is what makes this ⟨dx, δ⟩: Mᵀ dy. Mᵀ is the adjoint of M. A convolution without bias
+# is two linear maps: first im2col, which copies, then w @. The adjoint goes back in reverse, as
 # (P Q)ᵀ = Qᵀ Pᵀ: first wᵀ @, then col2im, which adds up the copies: the transposed convolution.
 #
 # Stride makes one side coarse, with fewer pixels: y in Conv2D, x in ConvTranspose2D. Each formula
@@ -87,11 +87,11 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q, :] = padded[stride*p + i, c, stride*q + j, :]
 
-    `padded` is x with zeros around it; : is the batch. Only the shift by j is copied: rows[r] is
-    the drawing's matrix for row r of `padded`, with lines (j, c) and columns (q, n). The patches of
-    output row p cover the rows stride*p … stride*p + kernel − 1. Their rows[r] are neighbours in
-    memory. This slice, reshaped, is matrix p, a view that overlaps the next. For Conv2D(1, 20, 5,
-    2) on (28, 1, 28, n), padded is (31, 1, 31, n), rows (31, 5, 1, 14, n), and the 14 matrices,
+    `padded` is x with zeros around it; : is the batch. rows[r] is the drawing's matrix for row r of
+    `padded`, with lines (j, c) and columns (q, n). The loop over i needs no copy: the patches of
+    output row p cover the rows stride*p … stride*p + kernel − 1, and their rows[r] are neighbours
+    in memory. This slice, reshaped, is matrix p, a view that overlaps the next. For Conv2D(1, 20,
+    5, 2) on (28, 1, 28, n), padded is (31, 1, 31, n), rows (31, 5, 1, 14, n), and the 14 matrices,
     (25, 14·n), begin at rows 0, 2, 4, …"""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)

@@ -63,7 +63,7 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     loss = rate_weight * rate + lmbda * d
 
     # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ |e| (or e²). de is ∂|e|/∂e (or
-    # ∂e²/∂e) of one pixel. Both are 0 at e = 0: no gradient where `pixel_errors` puts 0.
+    # ∂e²/∂e) of one pixel. Either is 0 at e = 0: no gradient where `pixel_errors` puts 0.
     dx_hat = de * float(lmbda / x.size)    # an np.float64 would make the product float64
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)

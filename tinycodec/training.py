@@ -23,7 +23,7 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
     # Why β₂ is 0.99: late in training (βᵗ ≈ 0), a large g after small ones makes m = (1 − β₁) g,
     # v = (1 − β₂) g², and a step of (1 − β₁)/√(1 − β₂) = 1 learning rate. With the usual 0.999 such
-    # leaps are 3.2 learning rates long. (The losses of a whole training are alike.)
+    # leaps are 3.2 learning rates long. (The loss at the end is about the same.)
 
 
 def schedule(step, steps, lmbda, learning_rate):
@@ -49,7 +49,7 @@ def batches(images, batch, latent_dims, rng):
 
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
     """The training. If the model is a codec, call its fix_sigma afterwards. Users call
-    `tinycodec.train` (batch 128, learning_rate 4e-3): twice as fast, its sums in another order."""
+    `tinycodec.train` (batch 128, learning_rate 4e-3): fast, the same but for the order of sums."""
     from .machine.pixels import as_pixels      # uint8 (b, 28, 28) -> (28, 1, 28, b) in [0, 1]
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
