@@ -42,7 +42,7 @@ def tour(args):
     print(f"1. Train on {len(train_images):,} images: rate + {args.lmbda:g} * distortion, "
           f"{args.latent_dims} latents, epochs: {args.epochs}.", flush=True)
     model, stream, decoded_file = out / "model.npz", out / "test_images.tnyc", out / "decoded.npy"
-    codec, history = train_to_file(model, train_images, args)
+    codec, history = train_to_file(model, train_images, args.lmbda, args.epochs, args.latent_dims, args.seed)
     untrained = tc.Codec(args.latent_dims, args.seed)
 
     print(f"2. Compress {len(test_images):,} test images into {stream}.", flush=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinycodec as tc
+from tests import Stop, stopped_after
 from tinycodec.files.checkpoint import Checkpoint
 from tinycodec.mnist import FILES, encode_idx
 
@@ -17,25 +18,11 @@ BATCH = 16
 SETTINGS = {"lmbda": 1000, "seed": 3, "batch": BATCH, "threads": 1, "progress": False}
 
 
-class Stop(Exception):
-    pass
-
-
-def train(images, path, monkeypatch, epochs=2, stop_after=None):
+def train(images, path, epochs=2, stop_after=None):
     """Train, with an interruption after `stop_after` epochs -> (codec, history)."""
-    def save(self, history):
-        original(self, history)
-        if stop_after is not None and len(history) == stop_after * -(-len(images) // BATCH):
-            raise Stop
-
-    original = Checkpoint.save
     codec, history = tc.Codec(2, SETTINGS["seed"]), None
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoint, "save", save)
-        try:
-            history = tc.train(codec, images, epochs=epochs, checkpoint=path, **SETTINGS)
-        except Stop:
-            pass
+    with suppress(Stop), stopped_after(stop_after and stop_after * -(-len(images) // BATCH)):
+        history = tc.train(codec, images, epochs=epochs, checkpoint=path, **SETTINGS)
     return codec, history
 
 
@@ -60,13 +47,13 @@ def uninterrupted(images):
 def finished(images, tmp_path_factory):
     """(codec, history, checkpoint) of two epochs; tests must not change them."""
     path = tmp_path_factory.mktemp("finished") / "checkpoint"
-    return *train(images, path, pytest.MonkeyPatch()), path
+    return *train(images, path), path
 
 
 @pytest.mark.parametrize("stop_after", [1, 2])
-def test_a_resumed_training_gives_the_bits_of_an_uninterrupted_one(stop_after, images, uninterrupted, tmp_path, monkeypatch):
-    train(images, tmp_path / "checkpoint", monkeypatch, epochs=3, stop_after=stop_after)
-    codec, history = train(images, tmp_path / "checkpoint", monkeypatch, epochs=3)
+def test_a_resumed_training_gives_the_bits_of_an_uninterrupted_one(stop_after, images, uninterrupted, tmp_path):
+    train(images, tmp_path / "checkpoint", epochs=3, stop_after=stop_after)
+    codec, history = train(images, tmp_path / "checkpoint", epochs=3)
     expected, expected_history = uninterrupted
     assert_same_params(codec, expected)
     for name, values in expected_history.items():
@@ -76,7 +63,7 @@ def test_a_resumed_training_gives_the_bits_of_an_uninterrupted_one(stop_after, i
 def test_a_checkpoint_of_a_finished_training_is_its_result(images, finished, monkeypatch):
     codec, history, path = finished
     monkeypatch.setattr("tinycodec.machine.session.loss_and_gradients", None)
-    again, history_again = train(images, path, monkeypatch)
+    again, history_again = train(images, path)
     assert_same_params(codec, again)
     np.testing.assert_array_equal(history["loss"], history_again["loss"])
 
@@ -86,19 +73,19 @@ def test_a_checkpoint_is_a_model(finished):
     assert_same_params(codec, tc.Codec.load(path))
 
 
-def test_the_checkpoint_of_another_training_is_refused_and_kept(mnist, images, finished, monkeypatch):
+def test_the_checkpoint_of_another_training_is_refused_and_kept(mnist, images, finished):
     path = finished[-1]
     before = path.read_bytes()
     with pytest.raises(ValueError, match=r"not the checkpoint of this training; .* delete it \(its epochs: 2, here: 5\)"):
-        train(images, path, monkeypatch, epochs=5)
+        train(images, path, epochs=5)
     with pytest.raises(ValueError, match="its images: 20, CRC-32 .*, here: 21, CRC-32 "):
-        train(mnist[0][:21], path, monkeypatch)
+        train(mnist[0][:21], path)
     with pytest.raises(ValueError, match="its initial weights: "):
         tc.train(tc.Codec(2, seed=4), images, epochs=2, checkpoint=path, **SETTINGS)
     assert path.read_bytes() == before
 
 
-def test_a_history_that_is_none_is_an_error(images, finished, tmp_path, monkeypatch):
+def test_a_history_that_is_none_is_an_error(images, finished, tmp_path):
     path = tmp_path / "checkpoint"
     with np.load(finished[-1]) as archive:
         arrays = {name: archive[name] for name in ("training", "history")}       # what is read first
@@ -107,7 +94,7 @@ def test_a_history_that_is_none_is_an_error(images, finished, tmp_path, monkeypa
     for change in (h.ravel(), h[:, :2], h.astype(int), h * np.nan, np.zeros((10**4, 3)), h[:1], h[:3], np.zeros((6, 3))):
         np.savez(path.open("wb"), **arrays | {"history": change})
         with pytest.raises(ValueError, match="checkpoint: not the checkpoint of this training.*expected .*history"):
-            train(images, path, monkeypatch)
+            train(images, path)
 
 
 def test_a_second_training_on_the_same_checkpoint_says_so_and_the_first_goes_on(images, tmp_path, monkeypatch):
@@ -117,7 +104,7 @@ def test_a_second_training_on_the_same_checkpoint_says_so_and_the_first_goes_on(
         history = original(self, *args)
         if not first:                                      # the second has begun: now the first trains, from beginning to end
             first.append(None)
-            first[0] = train(images, tmp_path / "checkpoint", monkeypatch, epochs=1)[0]
+            first[0] = train(images, tmp_path / "checkpoint", epochs=1)[0]
         return history
 
     monkeypatch.setattr(Checkpoint, "restore", restore)
@@ -134,8 +121,8 @@ def test_a_file_system_that_refuses_all_that_is_not_needed_ends_no_training(imag
         monkeypatch.setattr(os, call, refuse)
     monkeypatch.setattr(os, "access", lambda *arguments: False)
     with pytest.warns(UserWarning, match="checkpoint: written in place"):
-        train(images, tmp_path / "checkpoint", monkeypatch, stop_after=1)
-        codec, _ = train(images, tmp_path / "checkpoint", monkeypatch)
+        train(images, tmp_path / "checkpoint", stop_after=1)
+        codec, _ = train(images, tmp_path / "checkpoint")
     assert_same_params(codec, tc.Codec.load(tmp_path / "checkpoint"))
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
@@ -153,14 +140,14 @@ def test_a_checkpoint_that_was_copied_is_still_this_trainings(images, tmp_path, 
     tc.train(tc.Codec(2), images, epochs=1, checkpoint=tmp_path / "checkpoint", **SETTINGS)
 
 
-def test_files_of_a_machine_with_the_other_byte_order_are_read(images, finished, tmp_path, monkeypatch):
+def test_files_of_a_machine_with_the_other_byte_order_are_read(images, finished, tmp_path):
     path = tmp_path / "checkpoint"
-    train(images, path, monkeypatch, stop_after=1)
+    train(images, path, stop_after=1)
     arrays = {name: a.astype(a.dtype.newbyteorder()) for name, a in np.load(path).items()}
     np.savez(path.open("wb"), **arrays)
     loaded = tc.Codec.load(path)
     assert loaded.sigma.dtype.isnative
-    codec, _ = train(images, path, monkeypatch)
+    codec, _ = train(images, path)
     assert_same_params(codec, finished[0])
 
 
@@ -171,15 +158,15 @@ def test_a_checkpoint_is_written_before_the_first_step(images, tmp_path, monkeyp
     monkeypatch.setattr("tinycodec.files.checkpoint.write_file", full)
     monkeypatch.setattr("tinycodec.machine.session.loss_and_gradients", None)
     with pytest.raises(OSError, match="No space left"):
-        train(images, tmp_path / "checkpoint", monkeypatch)
+        train(images, tmp_path / "checkpoint")
 
 
-def test_other_files_are_no_checkpoints(images, tmp_path, monkeypatch):
+def test_other_files_are_no_checkpoints(images, tmp_path):
     tc.Codec(2).save(tmp_path / "model")
     (tmp_path / "text").write_text("text")
     for name in ("model", "text"):
         with pytest.raises(ValueError, match=f"{name}: not the checkpoint of this training"):
-            train(images, tmp_path / name, monkeypatch)
+            train(images, tmp_path / name)
 
 
 # --- in a process of its own ---
@@ -212,7 +199,7 @@ def test_a_process_killed_at_any_moment_leaves_a_checkpoint_that_goes_on(images,
         process = os.fork()
         if not process:
             with suppress(BaseException):
-                train(images, path, monkeypatch, epochs=1000)
+                train(images, path, epochs=1000)
             os._exit(1)
         while reached() == epochs and os.waitpid(process, os.WNOHANG) == (0, 0):
             time.sleep(0.01)
@@ -222,7 +209,7 @@ def test_a_process_killed_at_any_moment_leaves_a_checkpoint_that_goes_on(images,
         epochs = reached()
     checkpoint = tc.Codec.load(path)
     monkeypatch.setattr("tinycodec.files.checkpoint.save", lambda *arguments, **more: None)       # time is saved, too
-    expected, _ = train(images, tmp_path / "uninterrupted", monkeypatch, epochs=1000, stop_after=epochs)
+    expected, _ = train(images, tmp_path / "uninterrupted", epochs=1000, stop_after=epochs)
     assert_same_params(checkpoint, expected)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tinycodec as tc
+from tests import stopped_after
 from tinycodec.experiments import sweep as experiments
 from tinycodec.experiments.baselines import KLT, principal_components, through_pillow
 from tinycodec.experiments.figures import Picture, mosaic, tiles
@@ -102,22 +103,16 @@ def test_after_an_interruption_no_other_run_begins(tmp_path, monkeypatch):
 
 
 def test_an_interrupted_run_goes_on_after_its_last_epoch(tmp_path, monkeypatch):
-    def save(self, history):
-        original(self, history)
-        if len(history):                                   # of the first epoch
-            raise KeyboardInterrupt
-
     def restore(self, steps):
         begun.append(len(history := resume(self, steps)))
         return history
 
-    original, resume, begun = Checkpoint.save, Checkpoint.restore, []
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Checkpoint, "save", save)
+    resume, begun = Checkpoint.restore, []
+    with pytest.raises(KeyboardInterrupt), stopped_after(1):           # an epoch of 100 images is one step
         experiments.run(tmp_path, 500, 2)
     monkeypatch.setattr(Checkpoint, "restore", restore)
     experiments.run(tmp_path, 500, 2)
-    assert begun == [1] and not list(tmp_path.glob("*.checkpoint"))    # an epoch of 100 images is one step
+    assert begun == [1] and not list(tmp_path.glob("*.checkpoint"))
 
 
 def test_a_model_that_is_trained_is_only_measured(done, tmp_path, monkeypatch):

@@ -44,18 +44,18 @@ def errors_in_one_line(program):
 def train(args):
     """Train a model; a training that was interrupted goes on after its last finished epoch."""
     train_images, _ = tc.load_mnist(args.data)
-    train_to_file(args.model, train_images, args)
+    train_to_file(args.model, train_images, args.lmbda, args.epochs, args.latent_dims, args.seed)
 
 
-def train_to_file(model, images, args):
-    """-> (codec, history). The file `model` then holds the codec."""
+def train_to_file(model, images, lmbda, epochs, latent_dims=50, seed=0, **options):
+    """-> (codec, history). The file `model` then holds the codec; beside it, meanwhile, is a checkpoint."""
     path = Path(model)
     if model == "-" or not os.path.basename(model) or path.exists() and not path.is_file():
         raise ValueError(f"{model}: expected the name of a file")
     expect_kind(path, b"PK")
     checkpoint = path.with_name(os.fsdecode(os.fsencode(path.name)[:244]) + ".checkpoint")     # of 255 bytes at the most
-    codec = tc.Codec(args.latent_dims, args.seed)
-    history = tc.train(codec, images, args.lmbda, args.epochs, seed=args.seed, checkpoint=checkpoint)
+    codec = tc.Codec(latent_dims, seed)
+    history = tc.train(codec, images, lmbda, epochs, seed=seed, checkpoint=checkpoint, **options)
     codec.save(path)
     checkpoint.unlink(missing_ok=True)
     return codec, history

@@ -36,13 +36,14 @@ class PlainCodec(Model):
 
     def compress_each(self, images):
         """uint8 (n, 28, 28) -> n byte strings, one for each image, each as short as possible."""
-        return [coding.encode(k, np.zeros(self.latent_dims), self.sigma, self.limit)
+        means = np.zeros(self.latent_dims)
+        return [coding.encode(k, means, self.sigma, self.limit)
                 for k in self.quantise(self.analysis(images))]
 
     def decompress_each(self, strings):
         """Byte strings from `compress_each` -> uint8 (n, 28, 28)."""
-        k = [coding.decode(string, np.zeros(self.latent_dims), self.sigma, self.limit)
-             for string in strings]
+        means = np.zeros(self.latent_dims)
+        k = [coding.decode(string, means, self.sigma, self.limit) for string in strings]
         return self.synthesis(self.dequantise(np.array(k).reshape(-1, self.latent_dims)))
 
     def analysis(self, images):

@@ -5,9 +5,8 @@ import numpy as np
 
 from .model import loss_and_gradients
 
-# Multiples of the learning rate, by trial. A step of Adam moves a parameter by about the learning
-# rate. A latent is a sum over many weights, which all move at once, so it moves much further. Its μ
-# and log σ, single numbers, must keep up with it.
+# Multiples of the learning rate, by trial. A step of Adam moves each weight by about the learning
+# rate. A latent, a sum over many that move at once, moves further: its μ and log σ must keep up.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 

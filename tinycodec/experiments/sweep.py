@@ -15,7 +15,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 import tinycodec as tc
-from tinycodec.__main__ import errors_in_one_line
+from tinycodec.__main__ import errors_in_one_line, train_to_file
 from tinycodec.experiments import figures
 from tinycodec.experiments.baselines import KLT, principal_components, through_pillow
 from tinycodec.experiments.figures import mosaic, tiles
@@ -50,10 +50,7 @@ def run(out, lmbda, epochs):
     if model.exists():
         codec = tc.Codec.load(model)
     else:
-        codec, checkpoint = tc.Codec(), path.with_suffix(".checkpoint")
-        tc.train(codec, train_images, lmbda, epochs=epochs, threads=1, progress=False, checkpoint=checkpoint)
-        codec.save(model)
-        checkpoint.unlink()
+        codec, _ = train_to_file(model, train_images, lmbda, epochs, threads=1, progress=False)
 
     def measure(data):
         y_hat = stream.latents(codec, stream.unpack(data))
