@@ -9,6 +9,7 @@ image row is a matrix, (C, W·N), and successive rows are one block of memory (s
 import math
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 
 def weights_and_biases(rng, shape, d_out, dtype):
@@ -49,24 +50,22 @@ class LeakyReLU:
 
 
 # --- convolution: each output is a filter times a patch of the image -------------------------
-# For each row of outputs, im2col copies their patches into the columns of a matrix, cols, so that
-# the outputs are w @ cols. col2im adds each entry to the pixel it was copied from. For a row of 4
-# pixels, kernel 3, stride 2:
+# im2col copies the patches into the columns of a matrix, cols, so that the outputs are w @ cols.
+# col2im adds each entry to the pixel it was copied from. For a row of 4 pixels, kernel 3, stride 2:
 #
 #     a b c d 0     im2col     a c           A D     col2im
 #     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
 #         └───┘                c 0           C F
 #
-# If x changes by a small δ, y = M x changes by M δ, and L by ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩, the sum of
-# products. dx is what makes this ⟨dx, δ⟩: Mᵀ dy. Mᵀ is the adjoint of M. A convolution without bias
-# is two linear maps: first im2col, which copies, then w @. The adjoint goes back in reverse, as
-# (P Q)ᵀ = Qᵀ Pᵀ: first wᵀ @, then col2im, which adds up the copies: the transposed convolution.
+# Why one is the other's backprop: if x changes by a small δ, y = M x changes by M δ, and L by
+# ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩, the sum of products. dx is what makes this ⟨dx, δ⟩: Mᵀ dy. Mᵀ is called
+# the adjoint of M. A convolution without bias is two linear maps: first im2col, then w @. Its
+# adjoint goes back in reverse, as (P Q)ᵀ = Qᵀ Pᵀ: first wᵀ @, then col2im, which adds up what the
+# copies of a pixel get. This adjoint, as a layer, is the transposed convolution.
 #
-# Stride makes one side coarse, with fewer pixels: y in Conv2D, x in ConvTranspose2D. Each formula
-# is for one row of the coarse image, (C_coarse, W·N), and the `kernel` fine rows that its patches
-# cover; w is (C_coarse, kernel·kernel·C_fine). Over all rows, col2im adds up, and dw is summed.
 #     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
 #     ConvTranspose2D    y = col2im(wᵀ @ x)      dx = w @ im2col(dy)      dw = x @ im2col(dy)ᵀ
+#
 # (The last dw: if w changes by δ, y changes by col2im(δᵀ @ x), and L by
 # ⟨dy, col2im(δᵀ @ x)⟩ = ⟨im2col(dy), δᵀ @ x⟩ = ⟨x @ im2col(dy)ᵀ, δ⟩ = ⟨dw, δ⟩.)
 
@@ -78,7 +77,7 @@ def same_padding(size, kernel, stride):
 
 
 def im2col(x, kernel, stride):
-    """(H, C, W, N) -> list of H_out matrices (kernel·kernel·C, W_out·N), one for each output row.
+    """(H, C, W, N) -> cols, (H_out, kernel·kernel·C, W_out·N): a matrix for each row of outputs.
 
         for p in range(h_out):                                  # output row
             for i in range(kernel):                             # row in the patch
@@ -87,12 +86,13 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q, :] = padded[stride*p + i, c, stride*q + j, :]
 
-    `padded` is x with zeros around it; : is the batch. rows[r] is the drawing's matrix for row r of
-    `padded`, with lines (j, c) and columns (q, n). The loop over i needs no copy: the patches of
-    output row p cover the rows stride*p … stride*p + kernel − 1, and their rows[r] are neighbours
-    in memory. This slice, reshaped, is matrix p, a view that overlaps the next. For Conv2D(1, 20,
-    5, 2) on (28, 1, 28, n), padded is (31, 1, 31, n), rows (31, 5, 1, 14, n), and the 14 matrices,
-    (25, 14·n), begin at rows 0, 2, 4, …"""
+    `padded` is x with zeros around it; : is the batch. The code takes two steps:
+
+        rows[r, j, c, q, :] = padded[r, c, stride*q + j, :]         a copy: the drawing, for each r
+        cols[p, i, j, c, q, :] = rows[stride*p + i, j, c, q, :]     a view: nothing is copied
+
+    A view will do, as the `kernel` rows from stride*p on are one block of memory. For Conv2D(1, 20,
+    5, 2) on (28, 1, 28, n): padded (31, 1, 31, n), rows (31, 5, 1, 14, n), cols (14, 25, 14·n)."""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
@@ -101,19 +101,19 @@ def im2col(x, kernel, stride):
     rows = np.empty((len(padded), kernel, channels, w_out, n), x.dtype)
     for j in range(kernel):
         rows[:, j] = padded[:, :, j:j + stride * w_out:stride]
-    return [rows[stride * p:stride * p + kernel].reshape(kernel * kernel * channels, -1)
-            for p in range(h_out)]
+    cols = sliding_window_view(rows, kernel, axis=0)[::stride]     # its axes are p, j, c, q, n, i
+    return np.moveaxis(cols, -1, 1).reshape(h_out, kernel * kernel * channels, -1)
 
 
 def col2im(cols, shape, dtype, kernel, stride):
     """The adjoint of im2col: ⟨im2col(x), cols⟩ = ⟨x, col2im(cols)⟩. Each pixel sums its copies. In
     the same five loops:    padded[stride*p + i, c, stride*q + j, :] += cols[p, i, j, c, q, :]
-    Then the padding is cut off, to `shape`. `cols` may be a generator: one matrix at a time stays
-    in the processor's cache."""
+    Then the padding is cut off, to `shape`. `cols` may be a generator of its matrices: one at a
+    time stays in the processor's cache."""
     height, channels, width, n = shape
     _, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
-    # Backwards: add the matrices into rows, then each of the rows into pixels, as in the drawing.
+    # The two steps of im2col, backwards: from cols to rows, then from rows to pixels.
     rows = np.zeros((top + height + bottom, kernel, channels, w_out, n), dtype)
     for p, matrix in enumerate(cols):
         rows[stride * p:stride * p + kernel] += matrix.reshape(kernel, kernel, channels, w_out, n)
@@ -140,17 +140,15 @@ class Conv2D:
         w, b = self.params["w"], self.params["b"]
         check_channels(x, w.shape[3])
         cols = im2col(x, self.kernel, self.stride)
-        y = np.empty((len(cols), len(w), cols[0].shape[1]), x.dtype)     # np.stack: 5 % slower
-        for row, matrix in zip(y, cols):
-            np.matmul(w.reshape(len(w), -1), matrix, out=row)
-            row += b[:, None]
+        y = w.reshape(len(w), -1) @ cols                   # for each row, (C_out, W_out·N)
+        y += b[:, None]
         return y.reshape(*y.shape[:2], math.ceil(x.shape[2] / self.stride), -1), (cols, x.shape)
 
     def backward(self, dy, cache):
         w, (cols, x_shape) = self.params["w"], cache
         dy = dy.reshape(len(dy), len(w), -1)               # for each row, (C_out, W_out·N)
-        # Of each row, dy @ matrixᵀ is (matrix @ dyᵀ)ᵀ, which is 13 % faster.
-        dw = sum(matrix @ row.T for matrix, row in zip(cols, dy)).T
+        # dw = dy @ colsᵀ, summed over the rows. As (cols @ dyᵀ)ᵀ it takes 13 % less time.
+        dw = (cols @ dy.transpose(0, 2, 1)).sum(axis=0).T
         dx = None                                          # nobody needs the gradient of the data
         if self.input_gradient:
             dcols = (w.reshape(len(w), -1).T @ row for row in dy)
@@ -173,13 +171,15 @@ class ConvTranspose2D:
         y_shape = self.stride * x.shape[0], len(b), self.stride * x.shape[2], x.shape[3]
         x = x.reshape(len(x), len(w), -1)                  # for each row, (C_in, W·N)
         cols = (w.reshape(len(w), -1).T @ row for row in x)
-        return col2im(cols, y_shape, x.dtype, self.kernel, self.stride) + b[:, None, None], x
+        y = col2im(cols, y_shape, x.dtype, self.kernel, self.stride)
+        y += b[:, None, None]
+        return y, x
 
     def backward(self, dy, x):                             # x as reshaped
         w = self.params["w"]
         cols = im2col(dy, self.kernel, self.stride)
-        dx = np.stack([w.reshape(len(w), -1) @ matrix for matrix in cols])
-        dw = sum(matrix @ row.T for matrix, row in zip(cols, x)).T
+        dx = w.reshape(len(w), -1) @ cols
+        dw = (cols @ x.transpose(0, 2, 1)).sum(axis=0).T   # x @ colsᵀ, as in Conv2D
         dx = dx.reshape(*x.shape[:2], dy.shape[2] // self.stride, -1)
         return dx, {"w": dw.reshape(w.shape), "b": dy.sum(axis=(0, 2, 3))}
 
