@@ -125,8 +125,8 @@ def test_the_interval_narrows_around_the_bytes_as_fast_as_the_bits_say(codec, mn
 def test_the_table_adds_up_to_the_information_content(codec, mnist):
     rows = [line.split() for line in figures.one_digit_table(codec, mnist[1][0]).splitlines()]
     latent, *_, bits, so_far = np.array([row for row in rows if len(row) == 7 and row[0].isdigit()], float).T
-    assert bits.min() > 0.05 and len(latent) < codec.latent_dims
+    assert bits.min() >= 0.05 and len(latent) < codec.latent_dims         # more than 0.05, of which two digits are shown
     all_bits = codec.bits(codec.dequantise(codec.integers(mnist[1][:1])))[0]
     np.testing.assert_allclose(bits, all_bits[latent.astype(int)], atol=0.006)
     np.testing.assert_allclose(so_far, all_bits.cumsum()[latent.astype(int)], atol=0.006)
-    assert so_far[-1] == pytest.approx(codec.information_content(mnist[1][:1])[0], abs=0.1)
+    assert so_far[-1] == pytest.approx(codec.information_content(mnist[1][:1])[0], abs=0.05 * (codec.latent_dims - len(latent)))

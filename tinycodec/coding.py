@@ -14,13 +14,13 @@ import math
 
 
 def cumulative(k, mean, std, limit):
-    """F(k): how many of 2²⁴ equal shares of [0, 1) belong to integers below k. So k itself has
-    F(k + 1) − F(k).
+    """F(k): of 2²⁴ equal shares of [0, 1), those of integers below k. k has F(k + 1) − F(k).
 
     Each of the 2·limit + 1 integers in ±limit has one share at least, so that none is impossible.
-    The cdf Φ divides the rest, and the outermost two get the tails. A decoder needs exactly the
-    encoder's shares. Another machine's erf may round differently. That seldom moves a share. If it
-    does, the rest may decode wrongly: PlainCodec's risk. (`constriction` brings its own erf.)"""
+    The cdf Φ divides the others, and the outermost two integers get the tails. A decoder needs
+    exactly the encoder's shares. Another machine's erf may round differently, and move a share to
+    the next integer: rare, but later symbols may then decode wrongly, in PlainCodec. (`Codec` runs
+    `constriction`, which brings its own erf.)"""
     if k <= -limit:
         return 0
     if k > limit:
@@ -38,12 +38,11 @@ def encode(integers, means, stds, limit):
     (The intervals: [0.309, 0.691), [0.573, 0.666), [0.5739, 0.5795), which holds 0x93/256 = 0.5742.
     The information: 1.38 + 2.05 + 4.04 bits.)
 
-    In the code the interval is [low, low + width)/2^bits: low has `bits` binary digits after the
-    point. A share of the interval is s = width >> 24 wide. When width falls below 2³², low and
-    width get 32 binary zeros more. So before each symbol s is 2⁸ or more: no integer's part is
-    empty, and rounding s down costs at most log₂(1 + 2⁻⁸) = 0.006 bits. As Python's integers are
-    unbounded, `low +=` may carry into any digit."""
-    low, width, bits = 0, 2**64 - 1, 64                    # [0, 1) but for 2⁻⁶⁴: 64 bits of width
+    In the code the interval is [low, low + width)/2^bits, where low is an integer of any size. A
+    share of it is s = width >> 24 wide. Each symbol makes width smaller, and s must not become 0:
+    when width falls below 2³², low and width get 32 binary zeros more. So before each symbol s is
+    2⁸ or more, and rounding s down costs at most log₂(1 + 2⁻⁸) = 0.006 bits."""
+    low, width, bits = 0, 2**64 - 1, 64                    # [0, 1), with width a 64-bit word
     for k, mean, std in zip(map(int, integers), means, stds):
         s = width >> 24                # the rest of width is no integer's
         low += s * cumulative(k, mean, std, limit)
@@ -59,9 +58,9 @@ def decode(data, means, stds, limit):
     >>> decode(bytes.fromhex("93"), means=[0, 0, 0], stds=[1, 1, 1], limit=20)
     [0, 1, -2]
 
-    `point` is the bytes' number − low, in units of 2^−bits: what `encode` adds to low is subtracted
-    from it. point // s is the number of the share in which it lies, and k is the integer with
-    F(k) ≤ point // s < F(k + 1). ValueError if none has; other wrong bytes decode to something."""
+    `point` is the number that the bytes name, minus low: its place in the interval, in units of
+    2^−bits. What `encode` adds to low is subtracted from it. It lies in share point // s, which is
+    k's if F(k) ≤ point // s < F(k + 1). ValueError if it is nobody's; other wrong bytes decode."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 
@@ -99,8 +98,8 @@ def shortest_in_interval(low, width, bits):
     def first(m):          # the least j with j · 256⁻ᵐ ≥ low/2^bits; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 
-    ceil_I = bits + 1 - width.bit_length()                     # I = bits − log₂ width
+    ceil_I = bits - (width.bit_length() - 1)       # I = bits − log₂ width; in ( ) is ⌊log₂ width⌋
     m = -(-ceil_I // 8)
-    while m and first(m - 1) << (bits - 8 * (m - 1)) < low + width:
+    while m and (first(m - 1) << (bits - 8 * (m - 1))) < low + width:         # it is inside
         m -= 1
     return first(m).to_bytes(m, "big")

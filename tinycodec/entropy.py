@@ -1,19 +1,21 @@
 """The entropy model: what does a latent cost in bits, and how does that cost change with it?
 
 A symbol of probability p costs −log₂ p bits (Shannon 1948). If a rounded latent has distribution q,
-the mean is Σ q log₂(1/p) = Σ q log₂(1/q) + Σ q log₂(q/p): the entropy of q, plus KL(q‖p) ≥ 0, the
+its mean cost is Σ q log₂(1/p) = Σ q log₂(1/q) + Σ q log₂(q/p): entropy of q, plus KL(q‖p) ≥ 0, the
 price of a wrong prior p. Training lowers the sum in both ways: μ and σ change p, g_a changes q.
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017).
 
-Suppose that a latent y is N(μ, σ²) over the images, with density f. The prior p is the density of
-y + u: the convolution of f and the density of u, which is 1 within ½ of 0.
+The prior supposes that a latent y is N(μ, σ²) over the images, with density f and cdf F. Then the
+density of ỹ is the convolution of f and the density of u, which is 1 within ½ of 0:
 
-    p(ỹ) = ∫ f(ỹ − u) du, |u| < ½,   = ∫ f(y) dy, |y − ỹ| < ½,   = F(ỹ + ½) − F(ỹ − ½), F its cdf.
+    p(ỹ) = ∫ f(ỹ − u) du  over |u| < ½
+         = ∫ f(y) dy      over |y − ỹ| < ½        (y = ỹ − u)
+         = F(ỹ + ½) − F(ỹ − ½)
 
-In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ. So one formula serves twice: p is
-the density of ỹ in training, the probability of k in coding. As p ≤ 1, bits are never negative.
+In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ (codec.py). So one formula serves
+twice: p is the density of ỹ in training, and at ŷ the probability of k. (Bits are ≥ 0, as p ≤ 1.)
 
 A latent that is always μ gets σ → 0: then p = 1 within ½ of μ, and it costs 0 bits. At the other
 extreme, g_a could make latents so large that noise is nothing to them. But each doubling costs one
@@ -37,8 +39,8 @@ def probability(y_tilde, mu, sigma):
 class NoisyGaussian:
     """−log₂ of `probability`, accurate in both tails, however far: ỹ (d, n) -> bits (d, n).
 
-    The Gaussian is symmetric. So what counts is z = |ỹ − μ|, and ỹ ± ½ may be mirrored to the left.
-    There both Φ are small, and 0 in float64 from 38 σ on. SciPy's log Φ is accurate however far:
+    The Gaussian is symmetric: p depends on z = |ỹ − μ| alone. So take ỹ = μ − z, left of μ, where
+    both Φ are small, not near 1. From 38 σ on they are 0 in float64; SciPy's log Φ is accurate.
 
               p                      a = (−½ − z)/σ
         ──┬───────┬────────┬──▶      b = (½ − z)/σ       (drawn for z > ½; if z < ½, b is above 0)
@@ -66,11 +68,12 @@ class NoisyGaussian:
             −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
             −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)
 
-        t = e^((b² − a²)/2) = e^(−z/σ²). Far out, φ(b)/p is 0/0 in float64. But p = r Φ(b), and
+        t = e^((b² − a²)/2) = e^(−z/σ²), as a² − b² = 2z/σ². (Skip the rest at first.) Far out,
+        φ(b)/p is 0/0 in float64. But p = r Φ(b), and e^(−b²/2) is a factor of both φ(b) and Φ(b):
 
             φ(b) = e^(−b²/2)/√(2π),    Φ(b) = ½ e^(−b²/2) erfcx(−b/√2)
 
-        with SciPy's erfcx(x) = e^(x²) (1 − erf x). e^(−b²/2) cancels: h = √(2/π)/erfcx(−b/√2)/r."""
+        with SciPy's erfcx(x) = e^(x²) (1 − erf x). So h = √(2/π)/erfcx(−b/√2)/r."""
         centred, z, sigma, a, b, r = cache     # centred = ỹ − μ, z its absolute value
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r

@@ -5,9 +5,9 @@ what ∂L/∂v is, for every entry v of x and of the parameters. Moving v by ±h
 
     ∂L/∂v ≈ (L(v + h) − L(v − h)) / 2h
 
-In the difference of their Taylor series, even powers of h cancel: the error is about h² L‴/6, and
-rounding adds about 1e-16 L/h. If L and L‴ are about 1, both are 1e-11 with h = 1e-5. A mistake is
-seldom below 1e-3 of the gradient. The limit, 1e-6, lies between the two."""
+The Taylor series of L(v + h) and L(v − h) have the even powers of h in common. What is left is an
+error of about h² L‴/6. Rounding adds about 1e-16 L/h. If L and L‴ are about 1, both are 1e-11 with
+h = 1e-5. A mistake is seldom below 1e-3 of the gradient. The limit, 1e-6, lies between."""
 import numpy as np
 
 
@@ -31,9 +31,9 @@ def relative_errors(layer, x, h=1e-5):
             above = dy * layer.forward(x)[0]
             v[i] = at - h
             below = dy * layer.forward(x)[0]
-            numeric[i] = np.sum(above - below) / (2 * h)   # 0 where v has no effect
+            numeric[i] = np.sum(above - below) / (2 * h)   # exactly 0 where v has no effect
             v[i] = at
-        # The floor of 1e-9 avoids 0/0. (At a gradient of 1e-8, rounding's 1e-11 is a false alarm.)
+        # The floor of 1e-9 avoids 0/0. (Rounding's 1e-11 of a gradient of 1e-8 is a false alarm.)
         errors[name] = abs(claimed - numeric) / np.maximum(abs(claimed), abs(numeric)).clip(1e-9)
     return errors
 

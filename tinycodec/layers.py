@@ -4,8 +4,8 @@
     dx, grads = layer.backward(dy, cache)    # dy = ∂L/∂y; grads has the keys of layer.params
 
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
-(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N). So an
-image row is a matrix, (C, W·N), and successive rows are one block of memory (see `im2col`)."""
+(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N), not
+(N, C, H, W): so the rows that a patch covers are one block of memory, and im2col copies less."""
 import math
 
 import numpy as np
@@ -13,9 +13,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 
 def weights_and_biases(rng, shape, d_out, dtype):
-    """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), b is 0.
-    (In ConvTranspose2D the fans are the other way round. Only their sum counts.)"""
-    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])
+    """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), b is 0."""
+    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])    # transposed: swapped, same sum
     bound = math.sqrt(6 / (fan_in + fan_out))
     return {"w": rng.uniform(-bound, bound, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 
@@ -57,17 +56,16 @@ class LeakyReLU:
 #     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
 #         └───┘                c 0           C F
 #
-# Why one is the other's backprop: if x changes by a small δ, y = M x changes by M δ, and L by
-# ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩, the sum of products. dx is what makes this ⟨dx, δ⟩: Mᵀ dy. Mᵀ is called
-# the adjoint of M. A convolution without bias is two linear maps: first im2col, then w @. Its
-# adjoint goes back in reverse, as (P Q)ᵀ = Qᵀ Pᵀ: first wᵀ @, then col2im, which adds up what the
-# copies of a pixel get. This adjoint, as a layer, is the transposed convolution.
+# Both are linear maps. Through y = M x, the gradient is dx = Mᵀ dy: if x changes by a small δ, L
+# changes by ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b. Mᵀ is called the adjoint of M. The M of
+# im2col has a 1 where an entry is copied from a pixel, else 0. So Mᵀ adds each entry to the pixel
+# it was copied from: it is col2im. And the adjoint of col2im is im2col.
 #
+# Conv2D is im2col, then a dense layer, w. Its adjoint, ConvTranspose2D, goes back in reverse: first
+# wᵀ @, then col2im. So the gradient in wᵀ @ x is im2col(dy). What is left is as in Dense:
 #     Conv2D             y = w @ im2col(x)       dx = col2im(wᵀ @ dy)     dw = dy @ im2col(x)ᵀ
 #     ConvTranspose2D    y = col2im(wᵀ @ x)      dx = w @ im2col(dy)      dw = x @ im2col(dy)ᵀ
-#
-# (The last dw: if w changes by δ, y changes by col2im(δᵀ @ x), and L by
-# ⟨dy, col2im(δᵀ @ x)⟩ = ⟨im2col(dy), δᵀ @ x⟩ = ⟨x @ im2col(dy)ᵀ, δ⟩ = ⟨dw, δ⟩.)
+# There is one such product for each row of outputs (in ConvTranspose2D of x). dw sums over rows.
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after). An odd one is after."""
@@ -91,8 +89,9 @@ def im2col(x, kernel, stride):
         rows[r, j, c, q, :] = padded[r, c, stride*q + j, :]         a copy: the drawing, for each r
         cols[p, i, j, c, q, :] = rows[stride*p + i, j, c, q, :]     a view: nothing is copied
 
-    A view will do, as the `kernel` rows from stride*p on are one block of memory. For Conv2D(1, 20,
-    5, 2) on (28, 1, 28, n): padded (31, 1, 31, n), rows (31, 5, 1, 14, n), cols (14, 25, 14·n)."""
+    The rows stride*p … stride*p + kernel − 1 are one block of memory. Axes that are evenly spaced
+    in it, as i, j, c are there, and q, n, become one axis without a copy. For Conv2D(1, 20, 5, 2)
+    on (28, 1, 28, n), padded is (31, 1, 31, n), rows (31, 5, 1, 14, n), cols (14, 25, 14·n)."""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
@@ -108,8 +107,7 @@ def im2col(x, kernel, stride):
 def col2im(cols, shape, dtype, kernel, stride):
     """The adjoint of im2col: ⟨im2col(x), cols⟩ = ⟨x, col2im(cols)⟩. Each pixel sums its copies. In
     the same five loops:    padded[stride*p + i, c, stride*q + j, :] += cols[p, i, j, c, q, :]
-    Then the padding is cut off, to `shape`. `cols` may be a generator of its matrices: one at a
-    time stays in the processor's cache."""
+    Then the padding is cut off, to `shape`. `cols` may be a generator over p."""
     height, channels, width, n = shape
     _, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
@@ -120,7 +118,7 @@ def col2im(cols, shape, dtype, kernel, stride):
     x = np.zeros((height, channels, left + width + right, n), dtype)
     for j in range(kernel):
         x[:, :, j:j + stride * w_out:stride] += rows[top:top + height, j]      # no padding rows
-    return x[:, :, left:left + width]
+    return x[:, :, left:left + width]                                          # nor columns
 
 
 def check_channels(x, channels):
@@ -150,7 +148,7 @@ class Conv2D:
         # dw = dy @ colsᵀ, summed over the rows. As (cols @ dyᵀ)ᵀ it takes 13 % less time.
         dw = (cols @ dy.transpose(0, 2, 1)).sum(axis=0).T
         dx = None                                          # nobody needs the gradient of the data
-        if self.input_gradient:
+        if self.input_gradient:                            # one product at a time fits the cache
             dcols = (w.reshape(len(w), -1).T @ row for row in dy)
             dx = col2im(dcols, x_shape, dy.dtype, self.kernel, self.stride)
         return dx, {"w": dw.reshape(w.shape), "b": dy.sum(axis=(0, 2))}
@@ -177,9 +175,9 @@ class ConvTranspose2D:
 
     def backward(self, dy, x):                             # x as reshaped
         w = self.params["w"]
-        cols = im2col(dy, self.kernel, self.stride)
-        dx = w.reshape(len(w), -1) @ cols
-        dw = (cols @ x.transpose(0, 2, 1)).sum(axis=0).T   # x @ colsᵀ, as in Conv2D
+        dcols = im2col(dy, self.kernel, self.stride)
+        dx = w.reshape(len(w), -1) @ dcols
+        dw = (dcols @ x.transpose(0, 2, 1)).sum(axis=0).T  # x @ dcolsᵀ, as in Conv2D
         dx = dx.reshape(*x.shape[:2], dy.shape[2] // self.stride, -1)
         return dx, {"w": dw.reshape(w.shape), "b": dy.sum(axis=(0, 2, 3))}
 
