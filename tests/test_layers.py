@@ -59,24 +59,16 @@ def test_col2im_is_five_nested_loops(height, width, kernel, stride, rng):
     (top, _), _, (left, _), _ = pads(height, width, kernel, stride)
     expected = padded[top:top + height, :, left:left + width]
     cols = cols.reshape(h_out, kernel * kernel * 3, w_out * 2)
-    np.testing.assert_allclose(col2im(cols, x.shape, x.dtype, kernel, stride), expected, atol=1e-12)
-    one_by_one = col2im((matrix for matrix in cols), x.shape, x.dtype, kernel, stride)
-    np.testing.assert_allclose(one_by_one, expected, atol=1e-12)
+    np.testing.assert_allclose(col2im(cols, x.shape, kernel, stride), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("height, width, kernel, stride", GEOMETRIES)
 def test_col2im_is_the_adjoint_of_im2col(height, width, kernel, stride, rng):
     x = rng.normal(size=(height, 3, width, 2))
-    cols = np.stack(im2col(x, kernel, stride))
+    cols = im2col(x, kernel, stride)
     z = rng.normal(size=cols.shape)
-    back = col2im(z, x.shape, x.dtype, kernel, stride)
+    back = col2im(z, x.shape, kernel, stride)
     assert np.vdot(cols, z) == pytest.approx(np.vdot(x, back))
-
-
-def test_im2col_copies_no_image_row_twice(rng):
-    first, second, third, *_ = im2col(rng.normal(size=(8, 3, 8, 2)), 4, 2)
-    assert np.shares_memory(first, second) and np.shares_memory(second, third)
-    assert not np.shares_memory(first, third)
 
 
 @pytest.mark.parametrize("height, width, kernel, stride", GEOMETRIES)

@@ -14,10 +14,11 @@ import math
 
 
 def cumulative(k, mean, std, limit):
-    """F(k): of 2²⁴ equal shares of [0, 1), those of integers below k. k has F(k + 1) − F(k).
+    """[0, 1) is cut into 2²⁴ equal shares. F(k) is how many belong to integers below k. So
+    F(k + 1) − F(k) belong to k: its p is that over 2²⁴.
 
     Each of the 2·limit + 1 integers in ±limit has one share at least, so that none is impossible.
-    The cdf Φ divides the others, and the outermost two integers get the tails. A decoder needs
+    The other shares follow the cdf Φ, and the outermost two integers get the tails. A decoder needs
     exactly the encoder's shares. Another machine's erf may round differently, and move a share to
     the next integer: rare, but later symbols may then decode wrongly, in PlainCodec. (`Codec` runs
     `constriction`, which brings its own erf.)"""
@@ -40,11 +41,12 @@ def encode(integers, means, stds, limit):
 
     In the code the interval is [low, low + width)/2^bits, where low is an integer of any size. A
     share of it is s = width >> 24 wide. Each symbol makes width smaller, and s must not become 0:
-    when width falls below 2³², low and width get 32 binary zeros more. So before each symbol s is
-    2⁸ or more, and rounding s down costs at most log₂(1 + 2⁻⁸) = 0.006 bits."""
-    low, width, bits = 0, 2**64 - 1, 64                    # [0, 1), with width a 64-bit word
-    for k, mean, std in zip(map(int, integers), means, stds):
-        s = width >> 24                # the rest of width is no integer's
+    when width falls below 2³², low and width get 32 binary zeros more, and bits grows by 32. That
+    is the same interval. So before each symbol s is 2⁸ or more, and rounding s down costs at most
+    log₂(1 + 2⁻⁸) = 0.006 bits."""
+    low, width, bits = 0, 2**64 - 1, 64                    # [0, 1), but width fits a 64-bit word
+    for k, mean, std in zip(map(int, integers), means, stds):            # NumPy's would overflow
+        s = width >> 24                # width − 2²⁴ s is left over: nobody's
         low += s * cumulative(k, mean, std, limit)
         width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
         if width < 2**32:              # once is enough, as width ≥ s ≥ 2⁸
@@ -58,9 +60,10 @@ def decode(data, means, stds, limit):
     >>> decode(bytes.fromhex("93"), means=[0, 0, 0], stds=[1, 1, 1], limit=20)
     [0, 1, -2]
 
-    `point` is the number that the bytes name, minus low: its place in the interval, in units of
-    2^−bits. What `encode` adds to low is subtracted from it. It lies in share point // s, which is
-    k's if F(k) ≤ point // s < F(k + 1). ValueError if it is nobody's; other wrong bytes decode."""
+    `point` is the number that the bytes name, minus encode's low, in units of 2^−bits. So what
+    `encode` adds to low is subtracted here. point lies in share number point // s, and k is the
+    integer that has this share: F(k) ≤ point // s < F(k + 1). ValueError if point lies in what is
+    left over; other wrong bytes decode to wrong integers."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 
@@ -89,7 +92,7 @@ def shortest_in_interval(low, width, bits):
     '4d'
 
     The interval is 2⁻ᴵ wide, I being the information. If 8m ≥ I, multiples of 256⁻ᵐ are no further
-    apart than 2⁻ᴵ, so one is inside: m bytes suffice. Fewer do if one of their multiples is inside.
+    apart than 2⁻ᴵ, so one is inside: m bytes suffice. By luck, m − 1 do, or m − 2, …
 
     (An aside, to skip at first: if 8m < I, and the interval's place is random, m bytes do with
     probability 2^(8m − I). The mean number of bits is 8 Σₘ P(m bytes are too few), which is
@@ -98,8 +101,11 @@ def shortest_in_interval(low, width, bits):
     def first(m):          # the least j with j · 256⁻ᵐ ≥ low/2^bits; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 
-    ceil_I = bits - (width.bit_length() - 1)       # I = bits − log₂ width; in ( ) is ⌊log₂ width⌋
+    def inside(m):         # is that multiple below the upper end?
+        return first(m) << (bits - 8 * m) < low + width
+
+    ceil_I = bits - (width.bit_length() - 1)               # I = bits − log₂ width
     m = -(-ceil_I // 8)
-    while m and (first(m - 1) << (bits - 8 * (m - 1))) < low + width:         # it is inside
+    while m and inside(m - 1):
         m -= 1
     return first(m).to_bytes(m, "big")

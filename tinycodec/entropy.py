@@ -15,11 +15,11 @@ density of ỹ is the convolution of f and the density of u, which is 1 within �
          = F(ỹ + ½) − F(ỹ − ½)
 
 In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ (codec.py). So one formula serves
-twice: p is the density of ỹ in training, and at ŷ the probability of k. (Bits are ≥ 0, as p ≤ 1.)
+twice: p is the density of ỹ in training, and at ŷ the probability of k. So p ≤ 1, and bits ≥ 0.
 
-A latent that is always μ gets σ → 0: then p = 1 within ½ of μ, and it costs 0 bits. At the other
-extreme, g_a could make latents so large that noise is nothing to them. But each doubling costs one
-bit: twice as many integers, each half as probable."""
+A latent that is always μ gets σ → 0: then p = 1 within ½ of μ, and it costs 0 bits. And why does
+g_a not make latents so large that noise is nothing to them? Each doubling costs one bit: twice as
+many integers, each half as probable."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
@@ -46,7 +46,7 @@ class NoisyGaussian:
         ──┬───────┬────────┬──▶      b = (½ − z)/σ       (drawn for z > ½; if z < ½, b is above 0)
           a       b        0         p = Φ(b) − Φ(a), the area of N(0, 1)'s bell from a to b
 
-        p = Φ(b) r,    r = 1 − Φ(a)/Φ(b) = 1 − exp(log Φ(a) − log Φ(b))."""
+        log p = log Φ(b) + log r,    r = 1 − Φ(a)/Φ(b) = 1 − exp(log Φ(a) − log Φ(b))."""
 
     def __init__(self, d, dtype=np.float32):
         self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}
@@ -68,8 +68,10 @@ class NoisyGaussian:
             −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
             −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)
 
-        t = e^((b² − a²)/2) = e^(−z/σ²), as a² − b² = 2z/σ². (Skip the rest at first.) Far out,
-        φ(b)/p is 0/0 in float64. But p = r Φ(b), and e^(−b²/2) is a factor of both φ(b) and Φ(b):
+        and t = e^((b² − a²)/2) = e^(−z/σ²), as a² − b² = 2z/σ².
+
+        To skip at first: far out, φ(b)/p is 0/0 in float64. But p = r Φ(b), and φ(b) and Φ(b) have
+        the factor e^(−b²/2) in common:
 
             φ(b) = e^(−b²/2)/√(2π),    Φ(b) = ½ e^(−b²/2) erfcx(−b/√2)
 
@@ -77,7 +79,7 @@ class NoisyGaussian:
         centred, z, sigma, a, b, r = cache     # centred = ỹ − μ, z its absolute value
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r
-        dnats = dbits / np.log(2)              # ∂L/∂(−log p), as bits = −log p/ln 2
+        dnats = dbits / np.log(2)              # ∂L/∂(−log p): bits = −log p/ln 2
         dy = dnats * np.sign(centred) * h * one_minus_t / sigma      # in ỹ; in μ, minus that
         grads = {"mu": -dy.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}
         return dy.astype(dbits.dtype), {name: g.astype(dbits.dtype) for name, g in grads.items()}

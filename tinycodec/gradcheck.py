@@ -5,9 +5,9 @@ what ∂L/∂v is, for every entry v of x and of the parameters. Moving v by ±h
 
     ∂L/∂v ≈ (L(v + h) − L(v − h)) / 2h
 
-The Taylor series of L(v + h) and L(v − h) have the even powers of h in common. What is left is an
-error of about h² L‴/6. Rounding adds about 1e-16 L/h. If L and L‴ are about 1, both are 1e-11 with
-h = 1e-5. A mistake is seldom below 1e-3 of the gradient. The limit, 1e-6, lies between."""
+The Taylor series of L(v + h) and L(v − h) have the even powers of h in common, so they cancel. An
+error of about h² L‴/6 is left, and rounding adds about 1e-16 L/h. If L, ∂L/∂v and L‴ are about 1,
+each is 1e-11 with h = 1e-5. The limit, 1e-6, lies between that and mistakes, seldom below 1e-3."""
 import numpy as np
 
 
@@ -33,7 +33,8 @@ def relative_errors(layer, x, h=1e-5):
             below = dy * layer.forward(x)[0]
             numeric[i] = np.sum(above - below) / (2 * h)   # exactly 0 where v has no effect
             v[i] = at
-        # The floor of 1e-9 avoids 0/0. (Rounding's 1e-11 of a gradient of 1e-8 is a false alarm.)
+        # The floor, 1e-9, avoids 0/0. (With a gradient of 1e-8, rounding's 1e-11 still is an error
+        # of 1e-3: a false alarm.)
         errors[name] = abs(claimed - numeric) / np.maximum(abs(claimed), abs(numeric)).clip(1e-9)
     return errors
 
@@ -43,9 +44,8 @@ def check_gradients(layer, x, tolerance=1e-6, large=300):
 
     Integers, and inputs whose dx is None, are left out. Returns the largest relative error; above
     `tolerance`, an AssertionError names the worst entry. This is `relative_errors` of float64
-    copies, without its false alarms: rounding is estimated; near kinks and where L‴ is large, h
-    gets smaller; on a kink, any value between the slopes of both sides is right. An array of more
-    than `large` entries is moved as a whole, in a random direction; if that disagrees, its halves
-    are checked in the same way, and so on, down to a wrong entry."""
+    copies, without its false alarms (machine/gradcheck.py). On a kink, any value between the slopes
+    of both sides is right. An array of more than `large` entries is moved as a whole, in a random
+    direction; only if that disagrees, its parts are."""
     from .machine.gradcheck import check
     return check(layer, x, tolerance, large)

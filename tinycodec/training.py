@@ -6,7 +6,7 @@ import numpy as np
 from .model import loss_and_gradients
 
 # Multiples of the learning rate, by trial. A step of Adam moves each weight by about the learning
-# rate. A latent, a sum over many that move at once, moves further: its μ and log σ must keep up.
+# rate. A latent is a sum over many weights, so it moves further: its μ and log σ must keep up.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 

@@ -1,5 +1,6 @@
 """What users call: the codec of the lesson, with `constriction`'s range coder, an encoder that searches, and files."""
 from ..codec import PlainCodec
+from ..machine.convolution import accelerate
 from ..machine.rangecoder import GaussianRangeCoder
 from ..search import refine_integers
 from . import checkpoint, stream
@@ -7,6 +8,11 @@ from . import checkpoint, stream
 
 class Codec(PlainCodec):
     """A learned codec of 28×28 grey images, untrained (see `train`)."""
+
+    def __init__(self, latent_dims=50, seed=0):
+        super().__init__(latent_dims, seed)
+        for network in (self.g_a, self.g_s):
+            accelerate(network)
 
     def range_coder(self):
         """coding.encode and decode, by `constriction`."""
