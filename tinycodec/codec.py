@@ -14,7 +14,7 @@ from .model import Model
 
 class PlainCodec(Model):
     """A codec of 28×28 grey images, untrained. `Codec` (files/codec.py) is faster, and
-    writes the same strings, but by another erf. It also searches, samples, and writes files."""
+    writes the same strings, unless the erfs differ. It also searches, samples, and writes files."""
 
     def __init__(self, latent_dims=50, seed=0):
         super().__init__(latent_dims, seed)
@@ -53,7 +53,7 @@ class PlainCodec(Model):
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 
     def quantise(self, y, u=0):
-        """Latents y -> k, the integers to be coded, int32. (u: Codec.compress's dither; here 0)"""
+        """Latents y -> k, the integers to be coded, int32. (u: Codec.compress's offset; 0 here)"""
         k = np.rint(y - (self.prior.params["mu"] + u))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 

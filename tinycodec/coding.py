@@ -14,8 +14,8 @@ import math
 
 
 def cumulative(k, mean, std, limit):
-    """[0, 1) is cut into 2²⁴ equal shares. F(k) is how many belong to integers below k. So
-    F(k + 1) − F(k) belong to k: its p is that over 2²⁴.
+    """-> C(k), an integer: of 2²⁴ equal shares of [0, 1), the number that integers below k have. So
+    k itself has C(k + 1) − C(k) shares, and its p is that over 2²⁴.
 
     Each of the 2·limit + 1 integers in ±limit has one share at least, so that none is impossible.
     The other shares follow the cdf Φ, and the outermost two integers get the tails. A decoder needs
@@ -39,14 +39,14 @@ def encode(integers, means, stds, limit):
     (The intervals: [0.309, 0.691), [0.573, 0.666), [0.5739, 0.5795), which holds 0x93/256 = 0.5742.
     The information: 1.38 + 2.05 + 4.04 bits.)
 
-    In the code the interval is [low, low + width)/2^bits, where low is an integer of any size. A
-    share of it is s = width >> 24 wide. Each symbol makes width smaller, and s must not become 0:
-    when width falls below 2³², low and width get 32 binary zeros more, and bits grows by 32. That
-    is the same interval. So before each symbol s is 2⁸ or more, and rounding s down costs at most
-    log₂(1 + 2⁻⁸) = 0.006 bits."""
-    low, width, bits = 0, 2**64 - 1, 64                    # [0, 1), but width fits a 64-bit word
-    for k, mean, std in zip(map(int, integers), means, stds):            # NumPy's would overflow
-        s = width >> 24                # width − 2²⁴ s is left over: nobody's
+    In the code the interval is [low, low + width)/2^bits, with integers low and width. A share of
+    it is s = width >> 24 wide. Each symbol makes width smaller. When it falls below 2³², low and
+    width get 32 binary zeros more, and bits grows by 32: the same interval, in smaller units, as
+    [0.57, 0.58) is [0.5700, 0.5800). So before each symbol s is 2⁸ or more. Rounding s down costs
+    at most log₂((s + 1)/s) = 0.006 bits, as width < 2²⁴ (s + 1)."""
+    low, width, bits = 0, 2**64 - 1, 64            # [0, 1); as in constriction, 64 bits
+    for k, mean, std in zip(map(int, integers), means, stds):       # low would overflow NumPy's int
+        s = width >> 24                                    # width − 2²⁴ s is left over: nobody's
         low += s * cumulative(k, mean, std, limit)
         width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
         if width < 2**32:              # once is enough, as width ≥ s ≥ 2⁸
@@ -60,10 +60,10 @@ def decode(data, means, stds, limit):
     >>> decode(bytes.fromhex("93"), means=[0, 0, 0], stds=[1, 1, 1], limit=20)
     [0, 1, -2]
 
-    `point` is the number that the bytes name, minus encode's low, in units of 2^−bits. So what
-    `encode` adds to low is subtracted here. point lies in share number point // s, and k is the
-    integer that has this share: F(k) ≤ point // s < F(k + 1). ValueError if point lies in what is
-    left over; other wrong bytes decode to wrong integers."""
+    Instead of low, this keeps `point`: how far the number that the bytes name is from low, in the
+    same units, as far as it was read. What `encode` adds to low is subtracted here. point lies in
+    share number point // s, and k is the integer that has it: C(k) ≤ point // s < C(k + 1).
+    ValueError if point lies in what is left over; other wrong bytes decode to wrong integers."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 
@@ -86,25 +86,25 @@ def decode(data, means, stds, limit):
 def shortest_in_interval(low, width, bits):
     """The fewest bytes that, as digits of a number in [0, 1), lie in [low, low + width)/2^bits.
 
-    [0.3, 0.4) holds 77/256 = 0.3008, so one byte names it, 77 = 0x4d:
+    In 256ths, [0.3, 0.4) is [76.8, 102.4). One byte names it, 77 = 0x4d:
 
     >>> shortest_in_interval(3 * 2**64 // 10, 2**64 // 10, 64).hex()
     '4d'
 
     The interval is 2⁻ᴵ wide, I being the information. If 8m ≥ I, multiples of 256⁻ᵐ are no further
-    apart than 2⁻ᴵ, so one is inside: m bytes suffice. By luck, m − 1 do, or m − 2, …
+    apart than 2⁻ᴵ, so one is inside: m bytes suffice. By luck, m − 1 do, too, or m − 2, …
 
     (An aside, to skip at first: if 8m < I, and the interval's place is random, m bytes do with
-    probability 2^(8m − I). The mean number of bits is 8 Σₘ P(m bytes are too few), which is
-    8 Σₘ (1 − 2^(8m − I)), m = 0 … ⌈I/8⌉ − 1. Averaged over I mod 8, for large I, whole bytes are
-    I + 4 bits, and luck saves 1/ln 2: I + 2.56.)"""
+    probability 2^(8m − I). The mean number of bytes is Σₘ P(m are too few) = Σₘ (1 − 2^(8m − I)),
+    m = 0 … ⌈I/8⌉ − 1. Averaged over I mod 8, for large I, Σ 1 is I/8 + ½, and Σ 2^(8m − I) is
+    ∫ 2⁻ˣ dx/8 = 1/(8 ln 2). Eight times that, in bits: I + 4 − 1/ln 2 = I + 2.56.)"""
     def first(m):          # the least j with j · 256⁻ᵐ ≥ low/2^bits; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 
     def inside(m):         # is that multiple below the upper end?
         return first(m) << (bits - 8 * m) < low + width
 
-    ceil_I = bits - (width.bit_length() - 1)               # I = bits − log₂ width
+    ceil_I = bits - (width.bit_length() - 1)       # I = bits − log₂ width; in ( ) is ⌊log₂ width⌋
     m = -(-ceil_I // 8)
     while m and inside(m - 1):
         m -= 1

@@ -2,7 +2,7 @@
 
 A symbol of probability p costs −log₂ p bits (Shannon 1948). If a rounded latent has distribution q,
 its mean cost is Σ q log₂(1/p) = Σ q log₂(1/q) + Σ q log₂(q/p): entropy of q, plus KL(q‖p) ≥ 0, the
-price of a wrong prior p. Training lowers the sum in both ways: μ and σ change p, g_a changes q.
+price of a wrong prior p. Training lowers the sum through p (by μ and σ) and through q (by g_a).
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017).
@@ -39,11 +39,12 @@ def probability(y_tilde, mu, sigma):
 class NoisyGaussian:
     """−log₂ of `probability`, accurate in both tails, however far: ỹ (d, n) -> bits (d, n).
 
-    The Gaussian is symmetric: p depends on z = |ỹ − μ| alone. So take ỹ = μ − z, left of μ, where
-    both Φ are small, not near 1. From 38 σ on they are 0 in float64; SciPy's log Φ is accurate.
+    The Gaussian is symmetric: p depends on z = |ỹ − μ| alone. So take ỹ = μ − z, left of μ. Far out
+    there, both Φ are near 0, not near 1, and a difference of small numbers keeps its digits. From
+    38 σ on, even they are 0 in float64, and so we take logarithms (SciPy's log_ndtr is log Φ).
 
               p                      a = (−½ − z)/σ
-        ──┬───────┬────────┬──▶      b = (½ − z)/σ       (drawn for z > ½; if z < ½, b is above 0)
+        ──┬───────┬────────┬──▶      b = (½ − z)/σ       (drawn for z > ½; z < ½ does no harm)
           a       b        0         p = Φ(b) − Φ(a), the area of N(0, 1)'s bell from a to b
 
         log p = log Φ(b) + log r,    r = 1 − Φ(a)/Φ(b) = 1 − exp(log Φ(a) − log Φ(b))."""
@@ -62,8 +63,8 @@ class NoisyGaussian:
         return bits.astype(y_tilde.dtype), (y_tilde - mu, z, sigma, a, b, r)
 
     def backward(self, dbits, cache):
-        """φ = Φ' is N(0, 1)'s density. ∂a/∂z = ∂b/∂z = −1/σ; ∂a/∂log σ = −a, ∂b/∂log σ = −b. With
-        h = φ(b)/p and t = φ(a)/φ(b),
+        """φ = Φ' is N(0, 1)'s density, so ∂p = φ(b) ∂b − φ(a) ∂a. ∂a/∂z = ∂b/∂z = −1/σ, and
+        ∂a/∂log σ = −a, ∂b/∂log σ = −b. With h = φ(b)/p and t = φ(a)/φ(b),
 
             −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
             −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)
@@ -78,8 +79,8 @@ class NoisyGaussian:
         with SciPy's erfcx(x) = e^(x²) (1 − erf x). So h = √(2/π)/erfcx(−b/√2)/r."""
         centred, z, sigma, a, b, r = cache     # centred = ỹ − μ, z its absolute value
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
-        h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r
+        h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r                  # φ(b)/p
         dnats = dbits / np.log(2)              # ∂L/∂(−log p): bits = −log p/ln 2
-        dy = dnats * np.sign(centred) * h * one_minus_t / sigma      # in ỹ; in μ, minus that
-        grads = {"mu": -dy.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}
-        return dy.astype(dbits.dtype), {name: g.astype(dbits.dtype) for name, g in grads.items()}
+        d_tilde = dnats * np.sign(centred) * h * one_minus_t / sigma         # sign: ∂z/∂ỹ = −∂z/∂μ
+        grads = {"mu": -d_tilde.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}
+        return d_tilde.astype(dbits.dtype), {k: g.astype(dbits.dtype) for k, g in grads.items()}

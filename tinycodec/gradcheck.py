@@ -5,9 +5,9 @@ what ∂L/∂v is, for every entry v of x and of the parameters. Moving v by ±h
 
     ∂L/∂v ≈ (L(v + h) − L(v − h)) / 2h
 
-The Taylor series of L(v + h) and L(v − h) have the even powers of h in common, so they cancel. An
-error of about h² L‴/6 is left, and rounding adds about 1e-16 L/h. If L, ∂L/∂v and L‴ are about 1,
-each is 1e-11 with h = 1e-5. The limit, 1e-6, lies between that and mistakes, seldom below 1e-3."""
+By Taylor's series, L(v ± h) = L ± h L′ + h² L″/2 ± h³ L‴/6 + …: the right side is L′ + h² L‴/6 + ….
+Rounding adds about 1e-16 L/h. If L, L′ and L‴ are about 1, both errors are 1e-11 with h = 1e-5. The
+limit, `tolerance`, is 1e-6. It lies between them and mistakes, which are seldom below 1e-3."""
 import numpy as np
 
 
@@ -33,8 +33,7 @@ def relative_errors(layer, x, h=1e-5):
             below = dy * layer.forward(x)[0]
             numeric[i] = np.sum(above - below) / (2 * h)   # exactly 0 where v has no effect
             v[i] = at
-        # The floor, 1e-9, avoids 0/0. (With a gradient of 1e-8, rounding's 1e-11 still is an error
-        # of 1e-3: a false alarm.)
+        # The floor, 1e-9, avoids 0/0.
         errors[name] = abs(claimed - numeric) / np.maximum(abs(claimed), abs(numeric)).clip(1e-9)
     return errors
 

@@ -4,9 +4,9 @@
     dx, grads = layer.backward(dy, cache)    # dy = ∂L/∂y; grads has the keys of layer.params
 
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
-(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N): each
-row is a matrix, (C, W·N), and a convolution is one product for each row of outputs. (`Codec` uses
-the convolutions of machine/convolution.py: the same in less time.)"""
+(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N), not
+(N, C, H, W): then w @ cols, (C_out, W_out·N) for one row of outputs, has the right order of axes.
+(`Codec` uses the convolutions of machine/convolution.py: the same in less time.)"""
 import math
 
 import numpy as np
@@ -58,21 +58,21 @@ class LeakyReLU:
 #     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
 #         └───┘                c 0           C F
 #
-# Both are linear maps. Through y = M x, the gradient is dx = Mᵀ dy: if x changes by a small δ, L
-# changes by ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩, where ⟨a, b⟩ = Σ a·b. Mᵀ is called the adjoint of M. The M of
-# im2col has a 1 where an entry is copied from a pixel, else 0. So Mᵀ adds each entry to the pixel
-# it was copied from: it is col2im. And the adjoint of col2im is im2col.
+# Both are linear maps. If y = M x, and x changes by a small δ, L changes by ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩,
+# where ⟨a, b⟩ = Σ a·b. What multiplies δ is the gradient: dx = Mᵀ dy. Mᵀ is the adjoint of M. The
+# M of im2col has a 1 where an entry is copied from a pixel, else 0. So Mᵀ adds each entry to the
+# pixel it was copied from: it is col2im. And the adjoint of col2im is im2col.
 #
-# Conv2D is im2col, then a dense layer. ConvTranspose2D is its adjoint, without b: in reverse, as
-# (P Q)ᵀ = Qᵀ Pᵀ, first wᵀ @, then col2im. The gradients go back step by step; w's are Dense's:
+# Conv2D without b is im2col, then w @. Its adjoint goes back in reverse, first wᵀ @, then col2im.
+# Apart from b, that is ConvTranspose2D. The gradients go back step by step:
 #
 #     Conv2D             cols = im2col(x)       y = w @ cols
 #                        dcols = wᵀ @ dy        dx = col2im(dcols)     dw = dy @ colsᵀ
 #     ConvTranspose2D    cols = wᵀ @ x          y = col2im(cols)
 #                        dcols = im2col(dy)     dx = w @ dcols         dw = x @ dcolsᵀ
 #
-# cols is a stack of matrices, one for each row of y in Conv2D, of x in ConvTranspose2D. `@` takes
-# one after another, and dw is the sum over them.
+# (By Dense's lines. For wᵀ @ x they give dcols @ xᵀ, the transpose of dw.) cols is a stack, with a
+# matrix for each row of the smaller image: y in Conv2D, x in ConvTranspose2D. dw sums over these.
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after: one more if odd)."""
@@ -101,6 +101,7 @@ def im2col(x, kernel, stride):
     cols = np.empty((h_out, kernel, kernel, channels, w_out, n), x.dtype)
     for i in range(kernel):
         for j in range(kernel):
+            # all p, c, q at once; if a slice ends beyond `padded`, it is cut off there
             cols[:, i, j] = padded[i:i + stride * h_out:stride, :, j:j + stride * w_out:stride]
     return cols.reshape(h_out, kernel * kernel * channels, w_out * n)
 

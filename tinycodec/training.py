@@ -20,9 +20,8 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
-    # Why β₂ is 0.99: late in training (βᵗ ≈ 0), a large g after small ones makes m = (1 − β₁) g,
-    # v = (1 − β₂) g², and a step of (1 − β₁)/√(1 − β₂) = 1 learning rate. With the usual 0.999 such
-    # leaps are 3.2 learning rates long. (The loss at the end is about the same.)
+    # Why β₂ is 0.99: late, a large g after small ones makes m = (1 − β₁) g, v = (1 − β₂) g², and a
+    # step of (1 − β₁)/√(1 − β₂) = 1 learning rate. With the usual 0.999 it would be 3.2.
 
 
 def schedule(step, steps, lmbda, learning_rate):
@@ -31,8 +30,8 @@ def schedule(step, steps, lmbda, learning_rate):
     The learning rate falls to 0 in a straight line (Defazio et al. 2023). With lmbda below 2000 the
     rate would win at first: latents become constant before g_s has learned to use them, and stay
     so. So the rate's weight is warmed up, from lmbda/2000 to 1 in 10 % of steps. At step 0 the
-    loss is lmbda/2000 · (rate + 2000 · distortion), and Adam's m̂/√v̂ does not see the factor:
-    training begins as if lmbda were 2000, which was found by trial."""
+    loss is lmbda/2000 · (rate + 2000 · distortion). The factor cancels in Adam's m̂/√v̂: training
+    begins as if lmbda were 2000. (2000 and 10 % are by trial.)"""
     first = min(1, lmbda / 2000)
     rate_weight = min(1, first + (1 - first) * step / (0.1 * steps))
     return learning_rate * (1 - step / steps), rate_weight
@@ -47,8 +46,8 @@ def batches(images, batch, latent_dims, rng):
 
 
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
-    """The training. If the model is a codec, call its fix_sigma afterwards. Users call
-    `tinycodec.train` (batch 128, learning_rate 4e-3): fast, the same but for the order of sums."""
+    """The training. (If the model is a codec, call its fix_sigma afterwards, see codec.py.) Users
+    call `tinycodec.train` (batch 128, learning_rate 4e-3): fast, with sums in another order."""
     from .machine.pixels import as_pixels      # uint8 (b, 28, 28) -> (28, 1, 28, b) in [0, 1]
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
