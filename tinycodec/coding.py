@@ -14,18 +14,17 @@ import math
 
 
 def cumulative(k, mean, std, limit):
-    """-> C(k), an integer: of 2²⁴ equal shares of [0, 1), the number that integers below k have. So
-    k itself has C(k + 1) − C(k) shares, and its p is that over 2²⁴.
+    """[0, 1) is cut into 2²⁴ equal shares. C(k) is how many belong to integers below k. So k itself
+    has C(k + 1) − C(k) of them, and its p is that over 2²⁴.
 
     Each of the 2·limit + 1 integers in ±limit has one share at least, so that none is impossible.
-    The other shares follow the cdf Φ, and the outermost two integers get the tails. A decoder needs
-    exactly the encoder's shares. Another machine's erf may round differently, and move a share to
-    the next integer: rare, but later symbols may then decode wrongly, in PlainCodec. (`Codec` runs
-    `constriction`, which brings its own erf.)"""
+    The other shares follow the cdf Φ. A decoder needs exactly the encoder's. Another machine's erf
+    may round differently, and move a share to the next integer: rare, but later symbols may then
+    decode wrongly. (That is PlainCodec's risk; `constriction` brings its own erf.)"""
     if k <= -limit:
-        return 0
+        return 0               # so −limit has what Φ leaves to its left,
     if k > limit:
-        return 2**24
+        return 2**24           # and limit what Φ leaves to its right
     cdf = (1 + math.erf((k - 0.5 - mean) / (std * math.sqrt(2)))) / 2
     return int((2**24 - 1 - 2 * limit) * cdf) + k + limit  # Φ's part, and one for each integer < k
 
@@ -42,10 +41,10 @@ def encode(integers, means, stds, limit):
     In the code the interval is [low, low + width)/2^bits, with integers low and width. A share of
     it is s = width >> 24 wide. Each symbol makes width smaller. When it falls below 2³², low and
     width get 32 binary zeros more, and bits grows by 32: the same interval, in smaller units, as
-    [0.57, 0.58) is [0.5700, 0.5800). So before each symbol s is 2⁸ or more. Rounding s down costs
-    at most log₂((s + 1)/s) = 0.006 bits, as width < 2²⁴ (s + 1)."""
-    low, width, bits = 0, 2**64 - 1, 64            # [0, 1); as in constriction, 64 bits
-    for k, mean, std in zip(map(int, integers), means, stds):       # low would overflow NumPy's int
+    [0.57, 0.58) is [0.5700, 0.5800). So before each symbol width ≥ 2³² and s ≥ 2⁸. Rounding s down
+    costs at most log₂((s + 1)/s) = 0.006 bits a symbol, as width < 2²⁴ (s + 1)."""
+    low, width, bits = 0, 2**64 - 1, 64            # [0, 1) − 2⁻⁶⁴: a 64-bit width
+    for k, mean, std in zip(map(int, integers), means, stds):       # low has any length: no carry
         s = width >> 24                                    # width − 2²⁴ s is left over: nobody's
         low += s * cumulative(k, mean, std, limit)
         width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
@@ -60,9 +59,9 @@ def decode(data, means, stds, limit):
     >>> decode(bytes.fromhex("93"), means=[0, 0, 0], stds=[1, 1, 1], limit=20)
     [0, 1, -2]
 
-    Instead of low, this keeps `point`: how far the number that the bytes name is from low, in the
-    same units, as far as it was read. What `encode` adds to low is subtracted here. point lies in
-    share number point // s, and k is the integer that has it: C(k) ≤ point // s < C(k + 1).
+    Instead of low, this keeps point = (the number that the bytes name, as far as read) − low, in
+    the same units. What `encode` adds to low is subtracted here. point lies in share number
+    point // s, and k is the integer that has this share: C(k) ≤ point // s < C(k + 1).
     ValueError if point lies in what is left over; other wrong bytes decode to wrong integers."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")

@@ -15,11 +15,11 @@ density of ỹ is the convolution of f and the density of u, which is 1 within �
          = F(ỹ + ½) − F(ỹ − ½)
 
 In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ (codec.py). So one formula serves
-twice: p is the density of ỹ in training, and at ŷ the probability of k. So p ≤ 1, and bits ≥ 0.
+twice: p is the density of ỹ in training, and at ŷ the probability of k: p ≤ 1, and bits ≥ 0.
 
-A latent that is always μ gets σ → 0: then p = 1 within ½ of μ, and it costs 0 bits. And why does
-g_a not make latents so large that noise is nothing to them? Each doubling costs one bit: twice as
-many integers, each half as probable."""
+A latent that is always μ gets σ → 0. Then p = 1 within ½ of μ, where ỹ is: it costs 0 bits. And
+why does g_a not make latents so large that noise is nothing to them? Each doubling costs one bit:
+twice as many integers, each half as probable."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 

@@ -5,8 +5,8 @@
 
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
 (D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N), not
-(N, C, H, W): then w @ cols, (C_out, W_out·N) for one row of outputs, has the right order of axes.
-(`Codec` uses the convolutions of machine/convolution.py: the same in less time.)"""
+(N, C, H, W): Conv2D.forward says why. (`Codec` uses the convolutions of machine/convolution.py,
+which are the same in less time.)"""
 import math
 
 import numpy as np
@@ -64,15 +64,16 @@ class LeakyReLU:
 # pixel it was copied from: it is col2im. And the adjoint of col2im is im2col.
 #
 # Conv2D without b is im2col, then w @. Its adjoint goes back in reverse, first wᵀ @, then col2im.
-# Apart from b, that is ConvTranspose2D. The gradients go back step by step:
+# Apart from b, that is ConvTranspose2D. The gradients go back step by step. (cols is a stack, with
+# a matrix for each row of the smaller image: y in Conv2D, x in ConvTranspose2D. `@` takes one after
+# another, and dw is the sum over them.)
 #
 #     Conv2D             cols = im2col(x)       y = w @ cols
 #                        dcols = wᵀ @ dy        dx = col2im(dcols)     dw = dy @ colsᵀ
 #     ConvTranspose2D    cols = wᵀ @ x          y = col2im(cols)
 #                        dcols = im2col(dy)     dx = w @ dcols         dw = x @ dcolsᵀ
 #
-# (By Dense's lines. For wᵀ @ x they give dcols @ xᵀ, the transpose of dw.) cols is a stack, with a
-# matrix for each row of the smaller image: y in Conv2D, x in ConvTranspose2D. dw sums over these.
+# dw is by Dense's rule. In ConvTranspose2D it gives dcols @ xᵀ for wᵀ, and dw is the transpose.
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after: one more if odd)."""
@@ -101,7 +102,6 @@ def im2col(x, kernel, stride):
     cols = np.empty((h_out, kernel, kernel, channels, w_out, n), x.dtype)
     for i in range(kernel):
         for j in range(kernel):
-            # all p, c, q at once; if a slice ends beyond `padded`, it is cut off there
             cols[:, i, j] = padded[i:i + stride * h_out:stride, :, j:j + stride * w_out:stride]
     return cols.reshape(h_out, kernel * kernel * channels, w_out * n)
 
@@ -137,7 +137,8 @@ class Conv2D:
         w, b = self.params["w"], self.params["b"]
         check_channels(x, w.shape[3])
         cols = im2col(x, self.kernel, self.stride)
-        y = w.reshape(len(w), -1) @ cols + b[:, None]      # for each row, (C_out, W_out·N)
+        # (C_out, W_out·N) for each row: stacked, the axes are in the order of (H, C, W, N) already.
+        y = w.reshape(len(w), -1) @ cols + b[:, None]
         w_out = math.ceil(x.shape[2] / self.stride)
         return y.reshape(len(y), len(w), w_out, x.shape[3]), (cols, x.shape)
 
