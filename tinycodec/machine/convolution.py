@@ -1,7 +1,7 @@
-"""The convolutions that `Codec` uses: those of `tinycodec.layers` but for rounding, in 87 % of the time of all layers.
+"""The convolutions that `Codec` uses: those of `tinycodec.layers`, but for rounding. All layers then take 0.87 of the time.
 
-im2col copies each pixel kernel²/stride² times. But images are (H, C, W, N): successive rows are one block of memory.
-So it is enough to copy along the width. The rows of a patch are then a matrix already, without a copy.
+im2col copies each pixel kernel²/stride² times, 6.25 in this model. But images are (H, C, W, N), and successive rows are
+one block of memory. So it is enough to copy along the width, 2.5 times: the rows of a patch are a matrix already.
 """
 import math
 
@@ -43,7 +43,7 @@ def fold(rows, x_shape, kernel, stride):
 
 
 def stacks(rows, size, step):
-    """(H, D, M) -> (⌊(H − size)/step⌋ + 1, size·D, M): `size` successive rows as one matrix, every `step` rows, a view."""
+    """A view of rows (H, D, M), in C order, as matrices (size·D, M), of `size` successive rows each, every `step` rows."""
     row, line, entry = rows.strides
     shape = (len(rows) - size) // step + 1, size * rows.shape[1], rows.shape[2]
     return as_strided(rows, shape, (step * row, line, entry), writeable=False)
@@ -112,7 +112,10 @@ class ConvTranspose2D(layers.ConvTranspose2D):
         return dx.reshape(x.shape), {"w": weight_gradient(rows, x, w, self.stride), "b": dy.sum(axis=(0, 2, 3))}
 
 
+FAST = {layers.Conv2D: Conv2D, layers.ConvTranspose2D: ConvTranspose2D}
+
+
 def accelerate(network):
-    """Make the convolutions of a Sequential those of this file: the same layers and params, with faster methods."""
+    """Give the convolutions of a Sequential the methods of this file. Layers and params stay the same objects."""
     for layer in network.layers:
-        layer.__class__ = {layers.Conv2D: Conv2D, layers.ConvTranspose2D: ConvTranspose2D}.get(type(layer), type(layer))
+        layer.__class__ = FAST.get(type(layer), type(layer))
