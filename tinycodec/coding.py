@@ -1,4 +1,4 @@
-"""Integers <-> bytes: how does a message of 37 bits of information become 5 bytes?
+"""Integers <-> bytes: how does a message of 38 bits of information become 5 bytes?
 
 Range coding (Martin 1979) narrows an interval, at first [0, 1), symbol by symbol, each time to a
 part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, b, c, this is "bab":
