@@ -43,7 +43,7 @@ def encode(integers, means, stds, limit):
     width get 32 binary zeros more, and bits grows by 32: the same interval, in smaller units, as
     [0.57, 0.58) is [0.5700, 0.5800). So before each symbol width ≥ 2³² and s ≥ 2⁸. Rounding s down
     costs at most log₂((s + 1)/s) = 0.006 bits a symbol, as width < 2²⁴ (s + 1)."""
-    low, width, bits = 0, 2**64 - 1, 64            # [0, 1) − 2⁻⁶⁴: a 64-bit width
+    low, width, bits = 0, 2**64 - 1, 64            # [0, 1), less 2⁻⁶⁴: width has 64 bits
     for k, mean, std in zip(map(int, integers), means, stds):       # low has any length: no carry
         s = width >> 24                                    # width − 2²⁴ s is left over: nobody's
         low += s * cumulative(k, mean, std, limit)
