@@ -21,7 +21,7 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
     # Why β₂ is 0.99: late, a large g after small ones makes m = (1 − β₁) g, v = (1 − β₂) g², and a
-    # step of (1 − β₁)/√(1 − β₂) = 1 learning rate. With 0.999, the usual, it is 3.2, the loss alike.
+    # step of (1 − β₁)/√(1 − β₂) = 1 learning rate; 3.2 with the usual 0.999. (The loss is alike.)
 
 
 def schedule(step, steps, lmbda, learning_rate):
