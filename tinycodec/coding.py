@@ -18,15 +18,16 @@ def cumulative(k, mean, std, limit):
     has C(k + 1) − C(k) of them, and its p is that over 2²⁴.
 
     Each of the 2·limit + 1 integers in ±limit has one share at least, so that none is impossible.
-    The other shares follow the cdf Φ. A decoder needs exactly the encoder's. Another machine's erf
-    may round differently, and move a share to the next integer: rare, but later symbols may then
-    decode wrongly. (That is PlainCodec's risk; `constriction` brings its own erf.)"""
+    The free shares follow the cdf Φ; the end integers take the tails. A decoder needs exactly the
+    encoder's shares. Another machine's erf may round differently, and move a share to the next
+    integer: rare, but later symbols may then decode wrongly. (constriction brings its own erf.)"""
     if k <= -limit:
-        return 0               # so −limit has what Φ leaves to its left,
+        return 0
     if k > limit:
-        return 2**24           # and limit what Φ leaves to its right
+        return 2**24
     cdf = (1 + math.erf((k - 0.5 - mean) / (std * math.sqrt(2)))) / 2
-    return int((2**24 - 1 - 2 * limit) * cdf) + k + limit  # Φ's part, and one for each integer < k
+    free = 2**24 - (2 * limit + 1)
+    return int(free * cdf) + k + limit                     # k + limit integers are below k
 
 
 def encode(integers, means, stds, limit):
@@ -35,16 +36,15 @@ def encode(integers, means, stds, limit):
     >>> encode([0, 1, -2], means=[0, 0, 0], stds=[1, 1, 1], limit=20).hex()
     '93'
 
-    (The intervals: [0.309, 0.691), [0.573, 0.666), [0.5739, 0.5795), which holds 0x93/256 = 0.5742.
-    The information: 1.38 + 2.05 + 4.04 bits.)
+    (The intervals: [0.309, 0.691), [0.573, 0.666), [0.5739, 0.5795). 0x93/256 = 0.5742 is inside.)
 
     In the code the interval is [low, low + width)/2^bits, with integers low and width. A share of
     it is s = width >> 24 wide. Each symbol makes width smaller. When it falls below 2³², low and
     width get 32 binary zeros more, and bits grows by 32: the same interval, in smaller units, as
-    [0.57, 0.58) is [0.5700, 0.5800). So before each symbol width ≥ 2³² and s ≥ 2⁸. Rounding s down
-    costs at most log₂((s + 1)/s) = 0.006 bits a symbol, as width < 2²⁴ (s + 1)."""
-    low, width, bits = 0, 2**64 - 1, 64            # [0, 1), less 2⁻⁶⁴: width has 64 bits
-    for k, mean, std in zip(map(int, integers), means, stds):       # low has any length: no carry
+    [0.57, 0.58) is [0.5700, 0.5800). So before each symbol width ≥ 2³² and s ≥ 2⁸. (Rounding s down
+    costs at most log₂((s + 1)/s) = 0.006 bits a symbol, as width < 2²⁴ (s + 1).)"""
+    low, width, bits = 0, 2**64 - 1, 64            # [0, 1); constriction's width has 64 bits
+    for k, mean, std in zip(map(int, integers), means, stds):       # low may get any length
         s = width >> 24                                    # width − 2²⁴ s is left over: nobody's
         low += s * cumulative(k, mean, std, limit)
         width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
@@ -59,6 +59,7 @@ def decode(data, means, stds, limit):
     >>> decode(bytes.fromhex("93"), means=[0, 0, 0], stds=[1, 1, 1], limit=20)
     [0, 1, -2]
 
+    (0x93 is 0.574: in 0's part, [0.309, 0.691), in 1's part of that, [0.573, 0.666), and so on.)
     Instead of low, this keeps point = (the number that the bytes name, as far as read) − low, in
     the same units. What `encode` adds to low is subtracted here. point lies in share number
     point // s, and k is the integer that has this share: C(k) ≤ point // s < C(k + 1).
@@ -93,10 +94,10 @@ def shortest_in_interval(low, width, bits):
     The interval is 2⁻ᴵ wide, I being the information. If 8m ≥ I, multiples of 256⁻ᵐ are no further
     apart than 2⁻ᴵ, so one is inside: m bytes suffice. By luck, m − 1 do, too, or m − 2, …
 
-    (An aside, to skip at first: if 8m < I, and the interval's place is random, m bytes do with
-    probability 2^(8m − I). The mean number of bytes is Σₘ P(m are too few) = Σₘ (1 − 2^(8m − I)),
-    m = 0 … ⌈I/8⌉ − 1. Averaged over I mod 8, for large I, Σ 1 is I/8 + ½, and Σ 2^(8m − I) is
-    ∫ 2⁻ˣ dx/8 = 1/(8 ln 2). Eight times that, in bits: I + 4 − 1/ln 2 = I + 2.56.)"""
+    Whole bytes alone would be I + 4 bits on average. Luck saves 1.44: I + 2.56. (Why, to skip at
+    first: if 8m < I, m bytes do with probability 2^(8m − I), at a random place. The mean number of
+    bytes is Σₘ P(m are too few) = Σₘ (1 − 2^(8m − I)), m = 0 … ⌈I/8⌉ − 1. Averaged over I mod 8,
+    for large I, Σ 1 is I/8 + ½, and Σ 2^(8m − I) is ∫ 2⁻ˣ dx/8 = 1/(8 ln 2). Times 8, for bits.)"""
     def first(m):          # the least j with j · 256⁻ᵐ ≥ low/2^bits; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 

@@ -5,8 +5,8 @@
 
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
 (D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N), not
-(N, C, H, W): Conv2D.forward says why. (`Codec` uses the convolutions of machine/convolution.py,
-which are the same in less time.)"""
+(N, C, H, W): a convolution makes a matrix (C_out, W_out·N) for each row, and stacked, these need no
+transpose. (`Codec` uses the convolutions of machine/convolution.py: the same, faster.)"""
 import math
 
 import numpy as np
@@ -73,7 +73,7 @@ class LeakyReLU:
 #     ConvTranspose2D    cols = wᵀ @ x          y = col2im(cols)
 #                        dcols = im2col(dy)     dx = w @ dcols         dw = x @ dcolsᵀ
 #
-# dw is by Dense's rule. In ConvTranspose2D it gives dcols @ xᵀ for wᵀ, and dw is the transpose.
+# dw is by Dense's rule. For cols = wᵀ @ x it gives the gradient of wᵀ, dcols @ xᵀ: dw's transpose.
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after: one more if odd)."""
@@ -137,8 +137,7 @@ class Conv2D:
         w, b = self.params["w"], self.params["b"]
         check_channels(x, w.shape[3])
         cols = im2col(x, self.kernel, self.stride)
-        # (C_out, W_out·N) for each row: stacked, the axes are in the order of (H, C, W, N) already.
-        y = w.reshape(len(w), -1) @ cols + b[:, None]
+        y = w.reshape(len(w), -1) @ cols + b[:, None]      # for each row, (C_out, W_out·N)
         w_out = math.ceil(x.shape[2] / self.stride)
         return y.reshape(len(y), len(w), w_out, x.shape[3]), (cols, x.shape)
 
