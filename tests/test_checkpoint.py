@@ -12,6 +12,7 @@ import pytest
 import tinycodec as tc
 from tests import Stop, stopped_after
 from tinycodec.files.checkpoint import Checkpoint
+from tinycodec.layers import Dense
 from tinycodec.mnist import FILES, encode_idx
 
 BATCH = 16
@@ -66,6 +67,21 @@ def test_a_checkpoint_of_a_finished_training_is_its_result(images, finished, mon
     again, history_again = train(images, path)
     assert_same_params(codec, again)
     np.testing.assert_array_equal(history["loss"], history_again["loss"])
+
+
+def test_layers_of_ones_own_are_resumed_too(images, tmp_path):
+    def own():
+        codec = tc.Codec(2)
+        codec.g_a.layers.append(Dense(2, 2, np.random.default_rng(0)))
+        return codec
+
+    def train(codec, **options):
+        tc.train(codec, images, epochs=2, **SETTINGS, **options)
+        return codec
+
+    with suppress(Stop), stopped_after(2):                 # of two epochs of two steps
+        train(own(), checkpoint=tmp_path / "checkpoint")
+    assert_same_params(train(own(), checkpoint=tmp_path / "checkpoint"), train(own()))
 
 
 def test_a_checkpoint_is_a_model(finished):

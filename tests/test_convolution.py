@@ -57,3 +57,15 @@ def test_a_codec_has_the_fast_convolutions():
     kinds = {type(layer) for layer in (*codec.g_a.layers, *codec.g_s.layers)}
     assert {convolution.Conv2D, convolution.ConvTranspose2D} < kinds
     assert not kinds & {layers.Conv2D, layers.ConvTranspose2D}
+
+
+def test_a_codec_with_ones_own_convolution_uses_it(mnist):
+    class Doubled(layers.Conv2D):
+        def forward(self, x):
+            y, cache = super().forward(x)
+            return 2 * y, cache
+
+    codec, other = tc.Codec(latent_dims=2), tc.Codec(latent_dims=2)
+    other.g_a.layers[0] = Doubled(1, 20, 5, 2, np.random.default_rng(0))
+    other.g_a.layers[0].params = codec.g_a.layers[0].params
+    np.testing.assert_allclose(other.analysis(mnist[1][:3]), 2 * codec.analysis(mnist[1][:3]), rtol=1e-3)

@@ -587,3 +587,37 @@ def test_an_output_that_is_not_finite_is_named(rng):
 
     with pytest.raises(AssertionError, match=r"expected finite outputs from forward, got inf at y\[1\]"):
         check_gradients(Exp(), np.array([1.0, 1000.0]))
+
+
+class Flat:
+    """Its parameters are made anew at each access: views of one array."""
+
+    def __init__(self, dtype, factor):
+        self.all, self.factor = np.linspace(1, 2, 4).astype(dtype), factor
+
+    @property
+    def params(self):
+        return {"w": self.all.reshape(2, 2)}
+
+    def forward(self, x):
+        return self.params["w"] @ x, x
+
+    def backward(self, dy, x):
+        return self.params["w"].T @ dy, {"w": self.factor * dy @ x.T}
+
+
+def test_parameters_that_are_views_are_checked(rng):
+    check_gradients(Flat(np.float64, 1), rng.normal(size=(2, 3)))
+    with pytest.raises(AssertionError, match=r"wrong gradient at params\['w'\]"):
+        check_gradients(Flat(np.float64, 7), rng.normal(size=(2, 3)))
+
+
+def test_parameters_that_no_copy_in_float64_can_take_the_place_of_are_an_error(rng):
+    with pytest.raises(TypeError, match=r"expected params\['w'\] to be one array, .* got another one of float32"):
+        check_gradients(Flat(np.float32, 7), rng.normal(size=(2, 3)))
+
+
+@pytest.mark.parametrize("tolerance", [0, -1e-6, float("nan")])
+def test_a_tolerance_that_allows_nothing_or_anything_is_an_error(tolerance, rng):
+    with pytest.raises(ValueError, match="expected a positive tolerance, got"):
+        check_gradients(LeakyReLU(), rng.normal(size=3), tolerance=tolerance)

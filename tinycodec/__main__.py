@@ -82,7 +82,7 @@ def info(args):
     for file in args.file:
         data, name = read_file(file), printable(file)
         if data.startswith(b"PK"):             # a ZIP archive, as .npz files are
-            codec = parse(data, file)
+            codec = parse(data, file, tc.Codec)
             model = fingerprint(codec)
             models.setdefault(model, []).append(name)
             text += (f"{name}: a model with {codec.latent_dims} latents and {sum(p.size for p in codec.params.values()):,} "

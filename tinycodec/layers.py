@@ -6,7 +6,7 @@
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
 (D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N), not
 (N, C, H, W): a convolution makes a matrix (C_out, W_out·N) for each row, and stacked, these need no
-transpose. (`Codec` uses the convolutions of machine/convolution.py: the same, faster.)"""
+transpose. (PlainCodec uses these, `Codec` those of machine/convolution.py: the same, faster.)"""
 import math
 
 import numpy as np
@@ -192,7 +192,7 @@ class Sequential:
     """Layers one after another. `params` are the layers' own, named "0.w", "0.b", "2.w", …"""
 
     def __init__(self, *layers):
-        self.layers = layers
+        self.layers = list(layers)
 
     @property
     def params(self):

@@ -17,18 +17,15 @@ def save(path, codec, **more):
     write_file(path, archive.getvalue())
 
 
-def load(path):
-    """Read a codec that `save` wrote. Raises ValueError if the file is anything else."""
-    return parse(read_file(path), path)
-
-
-def parse(data, name):
-    """The bytes of a file called `name`, which `save` wrote -> Codec."""
-    from .codec import Codec               # which imports this file
-    with open_archive(data, f"{name}: not a model that tinycodec saved") as archive:
-        codec = Codec(int(read_array(archive, "latent_dims", np.int64(0))))
-        for parameter, p in codec.params.items():
-            p[...] = read_array(archive, parameter, p)
+def parse(data, file, kind):
+    """The bytes of a file, which `save` wrote, and its name -> a codec of class `kind`. ValueError for anything else."""
+    with open_archive(data, f"{file}: not a model that tinycodec saved from a {kind.__name__}") as archive:
+        codec = kind(int(read_array(archive, "latent_dims", np.int64(0))))
+        for name in archive.namelist():
+            if name.startswith(("g_a.", "g_s.")) and name.removesuffix(".npy") not in codec.params:
+                raise ValueError(f"it has {name.removesuffix('.npy')}, of another layer")
+        for name, p in codec.params.items():
+            p[...] = read_array(archive, name, p)
         codec.fix_sigma()
         sigma = read_array(archive, "prior.sigma", codec.sigma)
         if not (np.allclose(sigma, codec.sigma, rtol=1e-6, atol=0) and (sigma > 0).all()):
@@ -48,7 +45,7 @@ def fingerprint(codec):
 
 
 class Checkpoint:
-    """A model file (`load` reads it, too) with the state of Adam and of the random generator.
+    """A model file (`parse` reads it, too) with the state of Adam and of the random generator.
 
     `settings`, the images and the weights that `codec` has at the start decide the course of a training,
     so only one in which they are the same may go on from here.
@@ -93,11 +90,11 @@ class Checkpoint:
             if (history.dtype != np.float64 or history.shape[1:] != (3,) or not np.isfinite(history).all()
                     or len(history) not in range(0, steps + 1, steps // self.settings["epochs"])):
                 raise ValueError(f"expected a history of whole epochs, float64 ({steps}, 3) at most, got {history.dtype} {history.shape}")
-            for name, a in self.moments.items():
-                a[...] = read_array(archive, name, a)
+            arrays = self.codec.params | self.moments
+            saved = {name: read_array(archive, name, a) for name, a in arrays.items()}
             self.rng.bit_generator.state = state["rng"]
-        for name, p in parse(data, self.path).params.items():
-            self.codec.params[name][...] = p
+        for name, a in arrays.items():
+            a[...] = saved[name]
         self.adam.t = len(history)             # a step is counted once in each
         return [tuple(row) for row in history]
 

@@ -4,6 +4,7 @@ from ..machine.convolution import accelerate
 from ..machine.rangecoder import GaussianRangeCoder
 from ..search import refine_integers
 from . import checkpoint, stream
+from .safe import read_file
 
 
 class Codec(PlainCodec):
@@ -65,5 +66,6 @@ class Codec(PlainCodec):
 
     @classmethod
     def load(cls, path):
-        """Read a codec that `save` wrote. Raises ValueError if the file is anything else."""
-        return checkpoint.load(path)
+        """Read a codec of this class that `save` wrote: parameters are saved, layers are not. So a codec with other layers
+        needs a subclass whose `__init__` makes them. Raises ValueError if the file is anything else."""
+        return checkpoint.parse(read_file(path), path, cls)

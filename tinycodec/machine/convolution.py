@@ -62,7 +62,7 @@ def adjoint(y, w, x_shape, stride):
     pad = math.ceil(kernel / stride) - 1
     padded = np.zeros((pad + len(y) + pad, len(w), y.shape[2] * y.shape[3]), y.dtype)
     padded[pad:pad + len(y)] = y.reshape(len(y), *padded.shape[1:])
-    rows = np.empty((x_shape[0], kernel * channels, padded.shape[2]), y.dtype)
+    rows = np.empty((x_shape[0], kernel * channels, padded.shape[2]), np.result_type(y, w))
     for f in range(min(stride, len(rows))):
         some = rows[f::stride]
         first, i = divmod(f + top, stride)                 # tap i of output row `first` sees row f

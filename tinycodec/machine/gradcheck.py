@@ -92,6 +92,8 @@ def search_beside(state, arrays, tolerance, large):
 @np.errstate(all="ignore")
 def check(layer, x, tolerance, large):
     """-> the largest relative error; see `tinycodec.check_gradients`."""
+    if not tolerance > 0:
+        raise ValueError(f"expected a positive tolerance, got {tolerance!r}")
     xs = tuple(map(np.array, x)) if isinstance(x, tuple) else [np.array(x)]     # copies: x may be (a, a)
     values = [*xs, *parameters(layer).values()]
     memo = {id(v): np.array(v, float) for v in values if np.asarray(v).dtype.kind == "f"}

@@ -63,6 +63,9 @@ def run(layer, xs):
         shape, got = (np.shape(d[name]) if name in d else "none" for d in (values, given))
         if shape != got and given.get(name, 0) is not None:
             raise AssertionError(f"expected a gradient of {name} of shape {shape}, got {got}")
+    for name, v in values.items():
+        if v.dtype.kind == "f" and v.dtype != float and given[name] is not None:     # it would not be checked
+            raise TypeError(f"expected {name} to be one array, the same each time, got another one of {v.dtype} (pass float64)")
     arrays = [(name, v, np.array(given[name])) for name, v in values.items()
               if v.dtype == float and given[name] is not None]
     if not arrays:
