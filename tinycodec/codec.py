@@ -14,7 +14,7 @@ from .model import Model
 
 class PlainCodec(Model):
     """A codec of 28×28 grey images, untrained. `Codec` (files/codec.py) is faster, and writes
-    the same strings, unless the erfs differ. It also searches, samples, and writes files."""
+    the same strings, unless its erf rounds differently. It also searches, samples, writes files."""
 
     def __init__(self, latent_dims=50, seed=0):
         super().__init__(latent_dims, seed)

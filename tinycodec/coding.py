@@ -25,9 +25,9 @@ def cumulative(k, mean, std, limit):
         return 0
     if k > limit:
         return 2**24
-    cdf = (1 + math.erf((k - 0.5 - mean) / (std * math.sqrt(2)))) / 2
+    cdf = (1 + math.erf((k - 0.5 - mean) / (std * math.sqrt(2)))) / 2       # k's part is k ± ½
     free = 2**24 - (2 * limit + 1)
-    return int(free * cdf) + k + limit                     # k + limit integers are below k
+    return int(free * cdf) + k + limit     # k + limit integers below k, with one share at least
 
 
 def encode(integers, means, stds, limit):
@@ -38,13 +38,13 @@ def encode(integers, means, stds, limit):
 
     (The intervals: [0.309, 0.691), [0.573, 0.666), [0.5739, 0.5795). 0x93/256 = 0.5742 is inside.)
 
-    In the code the interval is [low, low + width)/2^bits, with integers low and width. A share of
-    it is s = width >> 24 wide. Each symbol makes width smaller. When it falls below 2³², low and
-    width get 32 binary zeros more, and bits grows by 32: the same interval, in smaller units, as
-    [0.57, 0.58) is [0.5700, 0.5800). So before each symbol width ≥ 2³² and s ≥ 2⁸. (Rounding s down
-    costs at most log₂((s + 1)/s) = 0.006 bits a symbol, as width < 2²⁴ (s + 1).)"""
-    low, width, bits = 0, 2**64 - 1, 64            # [0, 1); constriction's width has 64 bits
-    for k, mean, std in zip(map(int, integers), means, stds):       # low may get any length
+    Floats would run out of digits. So the interval is [low, low + width)/2^bits, in integers: low
+    of any length, width below 2⁶⁴. A share, a 2²⁴th of it, is s = width >> 24 wide. Each symbol
+    makes width smaller. When it falls below 2³², low and width get 32 binary zeros more, and bits
+    grows by 32: the same interval in smaller units, as [0.57, 0.58) is [0.5700, 0.5800). So before
+    each symbol s ≥ 2⁸, and rounding s down costs log₂((s + 1)/s) ≤ 0.006 bits a symbol."""
+    low, width, bits = 0, 2**64 - 1, 64                    # as good as [0, 1)
+    for k, mean, std in zip(map(int, integers), means, stds):
         s = width >> 24                                    # width − 2²⁴ s is left over: nobody's
         low += s * cumulative(k, mean, std, limit)
         width = s * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
@@ -60,10 +60,10 @@ def decode(data, means, stds, limit):
     [0, 1, -2]
 
     (0x93 is 0.574: in 0's part, [0.309, 0.691), in 1's part of that, [0.573, 0.666), and so on.)
-    Instead of low, this keeps point = (the number that the bytes name, as far as read) − low, in
-    the same units. What `encode` adds to low is subtracted here. point lies in share number
-    point // s, and k is the integer that has this share: C(k) ≤ point // s < C(k + 1).
-    ValueError if point lies in what is left over; other wrong bytes decode to wrong integers."""
+    decode needs only the place of the number in the interval, not low: point = (the number that the
+    bytes name, as far as read) − low, in units of 2^−bits. What `encode` adds to low is subtracted
+    here. point lies in share number point // s, and k is the integer that has this share: C(k) ≤
+    point // s < C(k + 1). ValueError if nobody has; other wrong bytes decode to wrong integers."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 
@@ -94,18 +94,17 @@ def shortest_in_interval(low, width, bits):
     The interval is 2⁻ᴵ wide, I being the information. If 8m ≥ I, multiples of 256⁻ᵐ are no further
     apart than 2⁻ᴵ, so one is inside: m bytes suffice. By luck, m − 1 do, too, or m − 2, …
 
-    Whole bytes alone would be I + 4 bits on average. Luck saves 1.44: I + 2.56. (Why, to skip at
-    first: if 8m < I, m bytes do with probability 2^(8m − I), at a random place. The mean number of
-    bytes is Σₘ P(m are too few) = Σₘ (1 − 2^(8m − I)), m = 0 … ⌈I/8⌉ − 1. Averaged over I mod 8,
-    for large I, Σ 1 is I/8 + ½, and Σ 2^(8m − I) is ∫ 2⁻ˣ dx/8 = 1/(8 ln 2). Times 8, for bits.)"""
+    On average, whole bytes alone would be I + 4 bits. But m bytes, x = I − 8m bits too short, do
+    with probability 2⁻ˣ at a random place, and spare 8 bits. These x are 8 apart: averaged over
+    I mod 8, for large I, ∫ 2⁻ˣ dx = 1/ln 2 = 1.44 bits are spared. So the mean is I + 2.56 bits."""
     def first(m):          # the least j with j · 256⁻ᵐ ≥ low/2^bits; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 
     def inside(m):         # is that multiple below the upper end?
         return first(m) << (bits - 8 * m) < low + width
 
-    ceil_I = bits - (width.bit_length() - 1)       # I = bits − log₂ width; in ( ) is ⌊log₂ width⌋
-    m = -(-ceil_I // 8)
+    floor_log2 = width.bit_length() - 1
+    m = -((floor_log2 - bits) // 8)                        # ⌈I/8⌉, as I = bits − log₂ width
     while m and inside(m - 1):
         m -= 1
     return first(m).to_bytes(m, "big")

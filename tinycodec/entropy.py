@@ -15,7 +15,7 @@ density of ỹ is the convolution of f and the density of u, which is 1 within �
          = F(ỹ + ½) − F(ỹ − ½)
 
 In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ (codec.py). So one formula serves
-twice: p is the density of ỹ in training, and at ŷ the probability of k: p ≤ 1, and bits ≥ 0.
+twice: p is the density of ỹ in training, and at ŷ the probability of k. As an area, it is ≤ 1.
 
 A latent that is always μ gets σ → 0. Then p = 1 within ½ of μ, where ỹ is: it costs 0 bits. And
 why does g_a not make latents so large that noise is nothing to them? Each doubling costs one bit:
@@ -81,6 +81,6 @@ class NoisyGaussian:
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r                  # φ(b)/p
         dnats = dbits / np.log(2)              # ∂L/∂(−log p): bits = −log p/ln 2
-        d_tilde = dnats * np.sign(centred) * h * one_minus_t / sigma         # sign: ∂z/∂ỹ = −∂z/∂μ
+        d_tilde = dnats * np.sign(centred) * h * one_minus_t / sigma         # sign is ∂z/∂ỹ, −∂z/∂μ
         grads = {"mu": -d_tilde.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}
         return d_tilde.astype(dbits.dtype), {k: g.astype(dbits.dtype) for k, g in grads.items()}

@@ -5,9 +5,9 @@ what ∂L/∂v is, for every entry v of x and of the parameters. Moving v by ±h
 
     ∂L/∂v ≈ (L(v + h) − L(v − h)) / 2h
 
-By Taylor's series, L(v ± h) = L ± h L′ + h² L″/2 ± h³ L‴/6 + …: the right side is L′ + h² L‴/6 + ….
+By Taylor's series, L(v ± h) = L ± h L′ + h² L″/2 ± h³ L‴/6 + …: the quotient is L′ + h² L‴/6 + ….
 Rounding adds about 1e-16 L/h. If L, L′ and L‴ are about 1, both errors are 1e-11 with h = 1e-5. The
-limit, `tolerance`, is 1e-6. It lies between them and mistakes, which are seldom below 1e-3."""
+limit, `tolerance`, is 1e-6: far above these, far below mistakes, which are seldom below 1e-3."""
 import numpy as np
 
 

@@ -73,10 +73,10 @@ class LeakyReLU:
 #     ConvTranspose2D    cols = wᵀ @ x          y = col2im(cols)
 #                        dcols = im2col(dy)     dx = w @ dcols         dw = x @ dcolsᵀ
 #
-# dw is by Dense's rule. For cols = wᵀ @ x it gives the gradient of wᵀ, dcols @ xᵀ: dw's transpose.
+# (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Transposed, it is dw.)
 
 def same_padding(size, kernel, stride):
-    """TensorFlow's "same" padding -> (outputs, zeros before, zeros after: one more if odd)."""
+    """TensorFlow's "same" padding -> (outputs, zeros before, zeros after); an odd zero is after."""
     outputs = math.ceil(size / stride)
     zeros = max((outputs - 1) * stride + kernel - size, 0)
     return outputs, zeros // 2, zeros - zeros // 2

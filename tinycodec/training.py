@@ -20,8 +20,9 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
-    # Why β₂ is 0.99: late, a large g after small ones makes m = (1 − β₁) g, v = (1 − β₂) g², and a
-    # step of (1 − β₁)/√(1 − β₂) = 1 learning rate; 3.2 with the usual 0.999. (The loss is alike.)
+    # β₂: where a large g follows small ones (t large), m = (1 − β₁) g, v = (1 − β₂) g². The step is
+    # (1 − β₁)/√(1 − β₂) learning rates: 1 with 0.99, a leap of 3.2 with the usual 0.999.
+    # (The losses at the end are alike.)
 
 
 def schedule(step, steps, lmbda, learning_rate):
@@ -47,7 +48,7 @@ def batches(images, batch, latent_dims, rng):
 
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
     """The training. (If the model is a codec, call its fix_sigma afterwards, see codec.py.) Users
-    call `tinycodec.train` (batch 128, learning_rate 4e-3): fast, with sums in another order."""
+    call `tinycodec.train` (batch 128, learning_rate 4e-3): fast, and other in the last digits."""
     from .machine.pixels import as_pixels      # uint8 (b, 28, 28) -> (28, 1, 28, b) in [0, 1]
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
