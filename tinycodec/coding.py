@@ -60,10 +60,12 @@ def decode(data, means, stds, limit):
     [0, 1, -2]
 
     (0x93 is 0.574: in 0's part, [0.309, 0.691), in 1's part of that, [0.573, 0.666), and so on.)
+
     decode needs only the place of the number in the interval, not low: point = (the number that the
-    bytes name, as far as read) − low, in units of 2^−bits. What `encode` adds to low is subtracted
-    here. point lies in share number point // s, and k is the integer that has this share: C(k) ≤
-    point // s < C(k + 1). ValueError if nobody has; other wrong bytes decode to wrong integers."""
+    bytes name, as far as read) − low, in encode's units of 2^−bits. So what encode adds to low is
+    subtracted here, and where low gets 32 zeros, point gets the next 32 bits. point lies in share
+    number point // s, and k is the integer that has this share: C(k) ≤ point // s < C(k + 1).
+    ValueError if nobody has it; other wrong bytes decode to wrong integers."""
     def word(i):                                           # the i-th 32 bits
         return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
 
@@ -94,9 +96,7 @@ def shortest_in_interval(low, width, bits):
     The interval is 2⁻ᴵ wide, I being the information. If 8m ≥ I, multiples of 256⁻ᵐ are no further
     apart than 2⁻ᴵ, so one is inside: m bytes suffice. By luck, m − 1 do, too, or m − 2, …
 
-    On average, whole bytes alone would be I + 4 bits. But m bytes, x = I − 8m bits too short, do
-    with probability 2⁻ˣ at a random place, and spare 8 bits. These x are 8 apart: averaged over
-    I mod 8, for large I, ∫ 2⁻ˣ dx = 1/ln 2 = 1.44 bits are spared. So the mean is I + 2.56 bits."""
+    Whole bytes are I + 4 bits on average. Luck spares 1.44: I + 2.56 (experiments/README.md)."""
     def first(m):          # the least j with j · 256⁻ᵐ ≥ low/2^bits; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 
