@@ -66,10 +66,10 @@ def decode(data, means, stds, limit):
     subtracted here, and where low gets 32 zeros, point gets the next 32 bits. point lies in share
     number point // s, and k is the integer that has this share: C(k) ≤ point // s < C(k + 1).
     ValueError if nobody has it; other wrong bytes decode to wrong integers."""
-    def word(i):                                           # the i-th 32 bits
-        return int.from_bytes(data[4 * i:4 * i + 4].ljust(4, b"\0"), "big")
+    def word(j):                                           # the j-th 32 bits
+        return int.from_bytes(data[4 * j:4 * j + 4].ljust(4, b"\0"), "big")
 
-    integers, point, width, i = [], word(0) << 32 | word(1), 2**64 - 1, 2
+    integers, point, width, i = [], word(0) << 32 | word(1), 2**64 - 1, 2       # next: word 2
     for mean, std in zip(means, stds):
         s = width >> 24
         if point // s >= 2**24:

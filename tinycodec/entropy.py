@@ -8,7 +8,7 @@ Rounding has gradient 0 almost everywhere. So training adds noise as wide as a r
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017).
 
 The prior supposes that a latent y is N(μ, σ²) over the images, with density f and cdf F. Then the
-density of ỹ is the convolution of f and the density of u, which is 1 within ½ of 0:
+density of ỹ = y + u is the convolution of f and that of u, 1 within ½ of 0, else 0:
 
     p(ỹ) = ∫ f(ỹ − u) du  over |u| < ½
          = ∫ f(y) dy      over |y − ỹ| < ½        (y = ỹ − u)
@@ -81,6 +81,6 @@ class NoisyGaussian:
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r                  # φ(b)/p
         dnats = dbits / np.log(2)              # ∂L/∂(−log p): bits = −log p/ln 2
-        d_tilde = dnats * np.sign(centred) * h * one_minus_t / sigma         # sign is ∂z/∂ỹ, −∂z/∂μ
+        d_tilde = dnats * np.sign(centred) * h * one_minus_t / sigma         # sign = ∂z/∂ỹ = −∂z/∂μ
         grads = {"mu": -d_tilde.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}
         return d_tilde.astype(dbits.dtype), {k: g.astype(dbits.dtype) for k, g in grads.items()}
