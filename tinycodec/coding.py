@@ -59,13 +59,15 @@ def decode(data, means, stds, limit):
     >>> decode(bytes.fromhex("93"), means=[0, 0, 0], stds=[1, 1, 1], limit=20)
     [0, 1, -2]
 
-    (0x93 is 0.574: in 0's part, [0.309, 0.691), in 1's part of that, [0.573, 0.666), and so on.)
+    decode needs only the place of the number in the interval, point = number − low. Here it is:
 
-    decode needs only the place of the number in the interval, not low: point = (the number that the
-    bytes name, as far as read) − low, in encode's units of 2^−bits. So what encode adds to low is
-    subtracted here, and where low gets 32 zeros, point gets the next 32 bits. point lies in share
-    number point // s, and k is the integer that has this share: C(k) ≤ point // s < C(k + 1).
-    ValueError if nobody has it; other wrong bytes decode to wrong integers."""
+        point     width     point/width            (both in units of 2⁶⁴)
+        0.5742    1         0.5742       in 0's part, from 0.309 to 0.691
+        0.2657    0.3829    0.6938       in 1's part, from 0.691 to 0.933
+        0.0009    0.0926    0.0098       in −2's part, from 0.006 to 0.067
+
+    Share number point // s is k's if C(k) ≤ point // s < C(k + 1). Where low gets 32 zeros, point
+    gets the next 32 bits. ValueError for a share of nobody; other wrong bytes decode wrongly."""
     def word(j):                                           # the j-th 32 bits
         return int.from_bytes(data[4 * j:4 * j + 4].ljust(4, b"\0"), "big")
 
@@ -94,9 +96,7 @@ def shortest_in_interval(low, width, bits):
     '4d'
 
     The interval is 2⁻ᴵ wide, I being the information. If 8m ≥ I, multiples of 256⁻ᵐ are no further
-    apart than 2⁻ᴵ, so one is inside: m bytes suffice. By luck, m − 1 do, too, or m − 2, …
-
-    Whole bytes are I + 4 bits on average. Luck spares 1.44: I + 2.56 (experiments/README.md)."""
+    apart than 2⁻ᴵ, so one is inside: m bytes suffice. By luck, m − 1 do, too, or m − 2, …"""
     def first(m):          # the least j with j · 256⁻ᵐ ≥ low/2^bits; −(−a >> n) is ⌈a/2ⁿ⌉
         return -(-low >> (bits - 8 * m))
 
@@ -104,7 +104,7 @@ def shortest_in_interval(low, width, bits):
         return first(m) << (bits - 8 * m) < low + width
 
     floor_log2 = width.bit_length() - 1
-    m = -((floor_log2 - bits) // 8)                        # ⌈I/8⌉, as I = bits − log₂ width
+    m = -((floor_log2 - bits) // 8)                        # ⌈I/8⌉. I = bits − log₂ width
     while m and inside(m - 1):
         m -= 1
     return first(m).to_bytes(m, "big")

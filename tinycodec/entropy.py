@@ -8,7 +8,7 @@ Rounding has gradient 0 almost everywhere. So training adds noise as wide as a r
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017).
 
 The prior supposes that a latent y is N(μ, σ²) over the images, with density f and cdf F. Then the
-density of ỹ = y + u is the convolution of f and that of u, 1 within ½ of 0, else 0:
+density of ỹ = y + u is the convolution of f and u's density, which is 1 within ½ of 0:
 
     p(ỹ) = ∫ f(ỹ − u) du  over |u| < ½
          = ∫ f(y) dy      over |y − ỹ| < ½        (y = ỹ − u)
