@@ -52,14 +52,14 @@ class PlainCodec(Model):
         images = pixels.check_images(images)
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 
-    def quantise(self, y, u=0):
-        """Latents y -> k, the integers to be coded, int32. (u: Codec.compress's offset; 0 here)"""
-        k = np.rint(y - (self.prior.params["mu"] + u))
+    def quantise(self, y, shift=0):
+        """Latents y -> k, the integers to be coded, int32. (shift: 0, except in Codec.compress)"""
+        k = np.rint(y - (self.prior.params["mu"] + shift))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 
-    def dequantise(self, k, u=0):
+    def dequantise(self, k, shift=0):
         """Integers k -> ŷ, what the decoder sees of the latents, float32."""
-        return k.astype(np.float32) + (self.prior.params["mu"] + u)
+        return k.astype(np.float32) + (self.prior.params["mu"] + shift)
 
     def synthesis(self, y_hat):
         """Latents ŷ -> uint8 (n, 28, 28): g_s, times 255, rounded, clipped."""

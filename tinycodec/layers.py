@@ -4,9 +4,9 @@
     dx, grads = layer.backward(dy, cache)    # dy = ∂L/∂y; grads has the keys of layer.params
 
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
-(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N), not
-(N, C, H, W): a convolution makes a matrix (C_out, W_out·N) for each row, and stacked, these need no
-transpose. (PlainCodec uses these, `Codec` those of machine/convolution.py: the same, faster.)"""
+(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N): each
+row of pixels, of all examples, is a matrix (C, W·N), and convolutions compute one row of outputs
+after another. (`Codec` has the convolutions of machine/convolution.py: the same, faster.)"""
 import math
 
 import numpy as np
@@ -64,16 +64,16 @@ class LeakyReLU:
 # pixel it was copied from: it is col2im. And the adjoint of col2im is im2col.
 #
 # Conv2D without b is im2col, then w @. Its adjoint goes back in reverse, first wᵀ @, then col2im.
-# Apart from b, that is ConvTranspose2D. The gradients go back step by step. (cols is a stack, with
-# a matrix for each row of the smaller image: y in Conv2D, x in ConvTranspose2D. `@` takes one after
-# another, and dw is the sum over them.)
+# Apart from b, that is ConvTranspose2D. For one row of outputs (in ConvTranspose2D, of inputs):
 #
 #     Conv2D             cols = im2col(x)       y = w @ cols
 #                        dcols = wᵀ @ dy        dx = col2im(dcols)     dw = dy @ colsᵀ
 #     ConvTranspose2D    cols = wᵀ @ x          y = col2im(cols)
 #                        dcols = im2col(dy)     dx = w @ dcols         dw = x @ dcolsᵀ
 #
-# (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Transposed, it is dw.)
+# (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Transposed, it is dw.) In
+# the code, cols has a matrix for each of these rows. `@` takes one after another, col2im adds up
+# all, and dw is the sum.
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after); an odd zero is after."""
@@ -137,9 +137,9 @@ class Conv2D:
         w, b = self.params["w"], self.params["b"]
         check_channels(x, w.shape[3])
         cols = im2col(x, self.kernel, self.stride)
-        y = w.reshape(len(w), -1) @ cols + b[:, None]      # for each row, (C_out, W_out·N)
-        w_out = math.ceil(x.shape[2] / self.stride)
-        return y.reshape(len(y), len(w), w_out, x.shape[3]), (cols, x.shape)
+        y = w.reshape(len(b), -1) @ cols + b[:, None]      # for each row, (C_out, W_out·N)
+        w_out, n = math.ceil(x.shape[2] / self.stride), x.shape[3]
+        return y.reshape(len(cols), len(b), w_out, n), (cols, x.shape)
 
     def backward(self, dy, cache):
         w, (cols, x_shape) = self.params["w"], cache
@@ -163,8 +163,9 @@ class ConvTranspose2D:
     def forward(self, x):
         w, b = self.params["w"], self.params["b"]
         check_channels(x, len(w))
-        y_shape = self.stride * x.shape[0], len(b), self.stride * x.shape[2], x.shape[3]
-        cols = w.reshape(len(w), -1).T @ x.reshape(len(x), len(w), -1)
+        height, c_in, width, n = x.shape
+        y_shape = self.stride * height, len(b), self.stride * width, n
+        cols = w.reshape(c_in, -1).T @ x.reshape(height, c_in, width * n)
         return col2im(cols, y_shape, self.kernel, self.stride) + b[:, None, None], x
 
     def backward(self, dy, x):

@@ -6,13 +6,15 @@ import numpy as np
 from .model import loss_and_gradients
 
 # Multiples of the learning rate, by trial. A step of Adam moves each weight by about the learning
-# rate. A latent is a sum over many weights, so it moves further: its μ and log σ must keep up.
+# rate. A latent is a sum over many weights, so its mean and spread move further than any one of
+# them: its μ and log σ must keep up.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 
 def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7):
     """Step t = 1, 2, … of Adam (Kingma & Ba 2015, algorithm 1), in place: p is a parameter, g the
-    loss's gradient in p, m and v are arrays like p, at first 0."""
+    loss's gradient in p, m and v are arrays like p, at first 0.
+    (β₂ = 0.999, the usual, does as well.)"""
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
     # Bias correction: in m, the g of s steps ago has the factor (1 − β₁) β₁ˢ. As m was 0 at first,
@@ -20,9 +22,6 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
-    # β₂: where a large g follows small ones (t large), m = (1 − β₁) g, v = (1 − β₂) g². The step is
-    # (1 − β₁)/√(1 − β₂) learning rates: 1 with 0.99, a leap of 3.2 with the usual 0.999.
-    # (The losses at the end are alike.)
 
 
 def schedule(step, steps, lmbda, learning_rate):
@@ -31,8 +30,8 @@ def schedule(step, steps, lmbda, learning_rate):
     The learning rate falls to 0 in a straight line (Defazio et al. 2023). With lmbda below 2000 the
     rate would win at first: latents become constant before g_s has learned to use them, and stay
     so. So the rate's weight is warmed up, from lmbda/2000 to 1 in 10 % of steps. At step 0 the
-    loss is lmbda/2000 · (rate + 2000 · distortion). The factor cancels in Adam's m̂/√v̂: training
-    begins as if lmbda were 2000. (2000 and 10 % are by trial.)"""
+    loss is lmbda/2000 · (rate + 2000 · distortion). A factor of the loss is one of m̂ and √v̂, and
+    cancels: training begins as if lmbda were 2000. (2000 and 10 % are by trial.)"""
     first = min(1, lmbda / 2000)
     rate_weight = min(1, first + (1 - first) * step / (0.1 * steps))
     return learning_rate * (1 - step / steps), rate_weight
