@@ -72,8 +72,8 @@ class LeakyReLU:
 #                        dcols = im2col(dy)     dx = w @ dcols         dw = x @ dcolsᵀ
 #
 # (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Transposed, it is dw.) In
-# the code, cols has a matrix for each of these rows. `@` takes one after another, col2im adds up
-# all, and dw is the sum.
+# the code, cols is (rows, kernel·kernel·C, W·N): `@` goes over the first axis, as NumPy's does,
+# col2im adds up over it, and dw is summed over it.
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after); an odd zero is after."""
