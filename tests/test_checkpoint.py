@@ -10,18 +10,17 @@ import numpy as np
 import pytest
 
 import tinycodec as tc
-from tests import Stop, stopped_after
+from tests import Deeper, Stop, stopped_after
 from tinycodec.files.checkpoint import Checkpoint
-from tinycodec.layers import Dense
 from tinycodec.mnist import FILES, encode_idx
 
 BATCH = 16
 SETTINGS = {"lmbda": 1000, "seed": 3, "batch": BATCH, "threads": 1, "progress": False}
 
 
-def train(images, path, epochs=2, stop_after=None):
+def train(images, path, epochs=2, stop_after=None, kind=tc.Codec):
     """Train, with an interruption after `stop_after` epochs -> (codec, history)."""
-    codec, history = tc.Codec(2, SETTINGS["seed"]), None
+    codec, history = kind(2, SETTINGS["seed"]), None
     with suppress(Stop), stopped_after(stop_after and stop_after * -(-len(images) // BATCH)):
         history = tc.train(codec, images, epochs=epochs, checkpoint=path, **SETTINGS)
     return codec, history
@@ -70,18 +69,10 @@ def test_a_checkpoint_of_a_finished_training_is_its_result(images, finished, mon
 
 
 def test_layers_of_ones_own_are_resumed_too(images, tmp_path):
-    def own():
-        codec = tc.Codec(2)
-        codec.g_a.layers.append(Dense(2, 2, np.random.default_rng(0)))
-        return codec
-
-    def train(codec, **options):
-        tc.train(codec, images, epochs=2, **SETTINGS, **options)
-        return codec
-
-    with suppress(Stop), stopped_after(2):                 # of two epochs of two steps
-        train(own(), checkpoint=tmp_path / "checkpoint")
-    assert_same_params(train(own(), checkpoint=tmp_path / "checkpoint"), train(own()))
+    train(images, tmp_path / "checkpoint", stop_after=1, kind=Deeper)
+    resumed, _ = train(images, tmp_path / "checkpoint", kind=Deeper)
+    expected, _ = train(images, None, kind=Deeper)
+    assert_same_params(resumed, expected)
 
 
 def test_a_checkpoint_is_a_model(finished):

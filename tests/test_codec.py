@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import tinycodec as tc
+from tests import Deeper
 from tinycodec.codec import PlainCodec
 from tinycodec.files.checkpoint import fingerprint
 from tinycodec.files import stream as container
 from tinycodec.files.stream import dither
-from tinycodec.layers import Dense
 from tinycodec.experiments.metrics import psnr
 
 
@@ -156,23 +156,15 @@ def test_saving_and_loading_gives_the_same_codec(codec, digits, stream, tmp_path
     assert loaded.compress(digits) == stream
 
 
-class Narrow(tc.Codec):
-    """A codec with a layer of its own."""
-
-    def __init__(self, latent_dims=3, seed=0):
-        super().__init__(latent_dims, seed)
-        self.g_a.layers.append(Dense(self.latent_dims, self.latent_dims, np.random.default_rng(seed)))
-
-
 def test_a_subclass_loads_what_it_saved(digits, tmp_path):
-    codec = Narrow()
+    codec = Deeper()
     codec.params["g_a.8.b"][:] = 1
     codec.save(tmp_path / "model")
-    assert Narrow.load(tmp_path / "model").compress(digits) == codec.compress(digits)
+    assert Deeper.load(tmp_path / "model").compress(digits) == codec.compress(digits)
 
 
 def test_parameters_of_layers_that_a_codec_does_not_have_are_not_dropped_silently(tmp_path):
-    Narrow().save(tmp_path / "model")
+    Deeper().save(tmp_path / "model")
     with pytest.raises(ValueError, match=r"not a model that tinycodec saved from a Codec \(it has g_a.8.[wb], of another layer\)"):
         tc.Codec.load(tmp_path / "model")
 

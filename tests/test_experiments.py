@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 import tinycodec as tc
-from tests import stopped_after
-from tinycodec import machine, search
+from tests import batches_of, stopped_after
 from tinycodec.experiments import sweep as experiments
 from tinycodec.experiments.baselines import KLT, principal_components, through_pillow
 from tinycodec.experiments.figures import Picture, mosaic, tiles
@@ -58,11 +57,9 @@ def test_formats_of_pillow_keep_the_shape_and_trade_bytes_for_quality(kind, mnis
 def small_runs(mnist):
     """Runs are of little data."""
     data = mnist[0][:100], mnist[1][:20]
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, batches_of(20):
         patch.setattr(tc, "load_mnist", lambda: data)
         patch.setattr(experiments, "SWEEPS", 1)
-        for module in (machine, search):
-            patch.setattr(module, "BATCH", 20)
         yield
 
 

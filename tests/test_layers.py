@@ -2,13 +2,11 @@ import numpy as np
 import pytest
 from scipy.signal import correlate2d
 
+from tests import GEOMETRIES
 from tinycodec import check_gradients
 from tinycodec.layers import (Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential,
                               col2im, im2col, same_padding)
-
-GEOMETRIES = [(height, width, kernel, stride)
-              for height, width in [(8, 8), (7, 9), (5, 6), (1, 3)]
-              for kernel, stride in [(5, 2), (3, 1), (4, 3), (1, 1), (2, 3)]]
+from tinycodec.machine import convolution as fast
 
 
 @pytest.mark.parametrize("size, kernel, stride, expected",
@@ -158,7 +156,7 @@ def test_an_empty_batch_gives_an_empty_batch(rng):
     assert y.shape == dx.shape == (4, 1, 4, 0)
 
 
-@pytest.mark.parametrize("layer", [Conv2D, ConvTranspose2D])
+@pytest.mark.parametrize("layer", [Conv2D, ConvTranspose2D, fast.Conv2D, fast.ConvTranspose2D])
 @pytest.mark.parametrize("shape", [(4, 1, 4, 2), (4, 3, 4), (4, 4, 3, 2)])
 def test_images_of_the_wrong_shape_are_an_error(layer, shape, rng):
     with pytest.raises(ValueError, match=rf"expected images \(H, 3, W, N\), got \({shape[0]}, "):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tinycodec import machine, search
+from tests import batches_of
 from tinycodec.files.stream import dither
 from tinycodec.search import refine_integers
 
@@ -16,9 +16,7 @@ def loss(codec, images, k, u=np.float32(0)):
 @pytest.fixture(scope="module", autouse=True)
 def small_batches():
     """Fewer images than usual are searched, and decoded, at once."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (machine, search):
-            patch.setattr(module, "BATCH", 16)
+    with batches_of(16):
         yield
 
 
