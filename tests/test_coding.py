@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tinycodec.entropy import NoisyGaussian
-from tinycodec.coding import cumulative, decode, encode, shortest_in_interval
+from tinycodec.coding import cumulative, decode, encode, shortest_in
 from tinycodec.machine.rangecoder import GaussianRangeCoder
 
 MEAN, STD = np.array([0.0, 0.3, -2.0, 0.0]), np.array([0.01, 0.4, 3.0, 12.0])
@@ -140,7 +140,7 @@ def test_the_shortest_bytes_in_an_interval_are_in_it_and_none_shorter_are(rng):
     for _ in range(2000):
         low, width = int(rng.integers(0, 2**24 - 1)), int(2 ** rng.uniform(0, 20))
         width = min(width, 2**24 - low)
-        data = shortest_in_interval(low, width, 24)
+        data = shortest_in((low, width, 24))
         assert low <= int.from_bytes(data.ljust(3, b"\0"), "big") < low + width
         shorter = 256 ** (4 - len(data))                   # numbers of one byte less are its multiples
         assert not data or -(-low // shorter) * shorter >= low + width

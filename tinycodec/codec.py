@@ -23,9 +23,9 @@ class PlainCodec(Model):
     def fix_sigma(self):
         """Set σ, float64 (latent_dims,), for the range coder. Call it after changing log σ.
 
-        One different bit of σ can move a share from one integer to the next, and then what follows
-        may decode wrongly. Another machine's exp may differ in its last bit. So σ itself is saved
-        with the model, by files/checkpoint.py. μ needs no such care: the coder never sees it."""
+        One different bit of σ can move a share (coding.py) to the next integer, and what follows
+        may decode wrongly. Another machine's exp may differ in its last bit, so σ itself is saved
+        with the model. (So may its erf; constriction has its own.) The coder never sees μ."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property

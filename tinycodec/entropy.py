@@ -44,8 +44,8 @@ class NoisyGaussian:
     38 σ on, even they are 0 in float64, and so we take logarithms (SciPy's log_ndtr is log Φ).
 
               p                      a = (−½ − z)/σ
-        ──┬───────┬────────┬──▶      b = (½ − z)/σ       (drawn for z > ½; z < ½ does no harm)
-          a       b        0         p = Φ(b) − Φ(a), the area of N(0, 1)'s bell from a to b
+        ──┬───────┬────────┬──▶      b = (½ − z)/σ       (if z < ½, b is to the right of 0, and p
+          a       b        0         p = Φ(b) − Φ(a)     is large: nothing is lost there)
 
         log p = log Φ(b) + log r,    r = 1 − Φ(a)/Φ(b) = 1 − exp(log Φ(a) − log Φ(b))."""
 
@@ -63,20 +63,20 @@ class NoisyGaussian:
         return bits.astype(y_tilde.dtype), (y_tilde - mu, z, sigma, a, b, r)
 
     def backward(self, dbits, cache):
-        """φ = Φ' is N(0, 1)'s density, so ∂p = φ(b) ∂b − φ(a) ∂a. ∂a/∂z = ∂b/∂z = −1/σ, and
-        ∂a/∂log σ = −a, ∂b/∂log σ = −b. With h = φ(b)/p and t = φ(a)/φ(b),
+        """φ = Φ' is N(0, 1)'s density, φ(x) = e^(−x²/2)/√(2π), so ∂p = φ(b) ∂b − φ(a) ∂a. And
+        ∂a/∂z = ∂b/∂z = −1/σ, ∂a/∂log σ = −a, ∂b/∂log σ = −b. So
 
-            −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
-            −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)
+            −∂log p/∂z     = (φ(b) − φ(a))/(σ p)
+            −∂log p/∂log σ = (b φ(b) − a φ(a))/p
 
-        and t = e^((b² − a²)/2) = e^(−z/σ²), as a² − b² = 2z/σ².
+        Far out, φ and p are 0 in float64, but not their ratios h = φ(b)/p and t = φ(a)/φ(b):
 
-        To skip at first: far out, φ(b)/p is 0/0 in float64. But p = r Φ(b), and φ(b) and Φ(b) have
-        the factor e^(−b²/2) in common:
+            −∂log p/∂z     = h (1 − t)/σ
+            −∂log p/∂log σ = h (b − t a)
 
-            φ(b) = e^(−b²/2)/√(2π),    Φ(b) = ½ e^(−b²/2) erfcx(−b/√2)
-
-        with SciPy's erfcx(x) = e^(x²) (1 − erf x). So h = √(2/π)/erfcx(−b/√2)/r."""
+        t = e^((b² − a²)/2) = e^(−z/σ²), as a² − b² = 2z/σ². For h, remember that p = r Φ(b).
+        SciPy has φ(b)/Φ(b), as √(2/π)/erfcx(−b/√2): erfcx(x) is e^(x²) (1 − erf x), and Φ(b) is
+        (1 − erf(−b/√2))/2, so Φ(b) = ½ e^(−b²/2) erfcx(−b/√2), and e^(−b²/2) cancels."""
         centred, z, sigma, a, b, r = cache     # centred = ỹ − μ, z its absolute value
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r                  # φ(b)/p

@@ -4,9 +4,9 @@
     dx, grads = layer.backward(dy, cache)    # dy = ∂L/∂y; grads has the keys of layer.params
 
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
-(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N): each
-row of pixels, of all examples, is a matrix (C, W·N), and convolutions compute one row of outputs
-after another. (`Codec` has the convolutions of machine/convolution.py: the same, faster.)"""
+(D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N), for
+height, channels, width, batch: an image row of the whole batch is a matrix (C, W·N), and a row of
+a convolution's outputs is one matrix product. (`Codec` has faster ones: machine/convolution.py.)"""
 import math
 
 import numpy as np
@@ -72,8 +72,8 @@ class LeakyReLU:
 #                        dcols = im2col(dy)     dx = w @ dcols         dw = x @ dcolsᵀ
 #
 # (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Transposed, it is dw.) In
-# the code, cols is (rows, kernel·kernel·C, W·N): `@` goes over the first axis, as NumPy's does,
-# col2im adds up over it, and dw is summed over it.
+# the code, cols has a matrix for each row: (rows, kernel·kernel·C, W·N). NumPy's `@` multiplies row
+# by row. w is the same for all rows, so dw is summed over them.
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after); an odd zero is after."""
@@ -135,19 +135,22 @@ class Conv2D:
 
     def forward(self, x):
         w, b = self.params["w"], self.params["b"]
-        check_channels(x, w.shape[3])
+        c_out, _, _, c_in = w.shape
+        check_channels(x, c_in)
+        height, _, width, n = x.shape
+        y_shape = math.ceil(height / self.stride), c_out, math.ceil(width / self.stride), n
         cols = im2col(x, self.kernel, self.stride)
-        y = w.reshape(len(b), -1) @ cols + b[:, None]      # for each row, (C_out, W_out·N)
-        w_out, n = math.ceil(x.shape[2] / self.stride), x.shape[3]
-        return y.reshape(len(cols), len(b), w_out, n), (cols, x.shape)
+        y = w.reshape(c_out, -1) @ cols + b[:, None]       # (H_out, C_out, W_out·N)
+        return y.reshape(y_shape), (cols, x.shape)
 
     def backward(self, dy, cache):
         w, (cols, x_shape) = self.params["w"], cache
-        dy = dy.reshape(len(dy), len(w), -1)               # for each row, (C_out, W_out·N)
+        h_out, c_out, w_out, n = dy.shape
+        dy = dy.reshape(h_out, c_out, w_out * n)
         dw = (dy @ cols.transpose(0, 2, 1)).sum(axis=0).reshape(w.shape)
         dx = None                                          # nobody needs the gradient of the data
         if self.input_gradient:
-            dx = col2im(w.reshape(len(w), -1).T @ dy, x_shape, self.kernel, self.stride)
+            dx = col2im(w.reshape(c_out, -1).T @ dy, x_shape, self.kernel, self.stride)
         return dx, {"w": dw, "b": dy.sum(axis=(0, 2))}
 
 
@@ -162,17 +165,18 @@ class ConvTranspose2D:
 
     def forward(self, x):
         w, b = self.params["w"], self.params["b"]
-        check_channels(x, len(w))
-        height, c_in, width, n = x.shape
-        y_shape = self.stride * height, len(b), self.stride * width, n
+        c_in, _, _, c_out = w.shape
+        check_channels(x, c_in)
+        height, _, width, n = x.shape
+        y_shape = self.stride * height, c_out, self.stride * width, n
         cols = w.reshape(c_in, -1).T @ x.reshape(height, c_in, width * n)
         return col2im(cols, y_shape, self.kernel, self.stride) + b[:, None, None], x
 
     def backward(self, dy, x):
-        w = self.params["w"]
-        dcols = im2col(dy, self.kernel, self.stride)
-        dx = (w.reshape(len(w), -1) @ dcols).reshape(x.shape)
-        dw = x.reshape(len(x), len(w), -1) @ dcols.transpose(0, 2, 1)
+        w, (height, c_in, width, n) = self.params["w"], x.shape
+        dcols = im2col(dy, self.kernel, self.stride)       # (H, kernel·kernel·C_out, W·N)
+        dx = (w.reshape(c_in, -1) @ dcols).reshape(x.shape)
+        dw = x.reshape(height, c_in, width * n) @ dcols.transpose(0, 2, 1)
         return dx, {"w": dw.sum(axis=0).reshape(w.shape), "b": dy.sum(axis=(0, 2, 3))}
 
 

@@ -13,8 +13,7 @@ SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7):
     """Step t = 1, 2, … of Adam (Kingma & Ba 2015, algorithm 1), in place: p is a parameter, g the
-    loss's gradient in p, m and v are arrays like p, at first 0.
-    (β₂ = 0.999, the usual, does as well.)"""
+    loss's gradient in p; m and v are like p, at first 0. (β₂ = 0.999, the usual, does as well.)"""
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
     # Bias correction: in m, the g of s steps ago has the factor (1 − β₁) β₁ˢ. As m was 0 at first,

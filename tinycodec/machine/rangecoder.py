@@ -2,7 +2,7 @@
 import constriction
 import numpy as np
 
-from ..coding import shortest_in_interval
+from ..coding import shortest_in
 
 
 class GaussianRangeCoder:
@@ -47,7 +47,7 @@ class GaussianRangeCoder:
         position, (low, width) = encoder.pos()
         words, bits = encoder.get_compressed(), 32 * position + 64
         inside = int.from_bytes(words.astype(">u4").tobytes(), "big") << bits - 32 * len(words)
-        return shortest_in_interval(inside - (inside - low) % 2**64, width, bits)
+        return shortest_in((inside - (inside - low) % 2**64, width, bits))
 
     def decode(self, data, n, mean):
         """Bytes -> n rows, int32 (n, d). Raises ValueError where no encoder can have written them. Other wrong bytes
