@@ -44,8 +44,8 @@ class NoisyGaussian:
     38 σ on, even they are 0 in float64, and so we take logarithms (SciPy's log_ndtr is log Φ).
 
               p                      a = (−½ − z)/σ
-        ──┬───────┬────────┬──▶      b = (½ − z)/σ       (if z < ½, b is to the right of 0, and p
-          a       b        0         p = Φ(b) − Φ(a)     is large: nothing is lost there)
+        ──┬───────┬────────┬──▶      b = (½ − z)/σ       (drawn for z > ½. If z < ½, then 0
+          a       b        0         p = Φ(b) − Φ(a)     is between a and b: not in the tail.)
 
         log p = log Φ(b) + log r,    r = 1 − Φ(a)/Φ(b) = 1 − exp(log Φ(a) − log Φ(b))."""
 
