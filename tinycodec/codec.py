@@ -23,9 +23,10 @@ class PlainCodec(Model):
     def fix_sigma(self):
         """Set σ, float64 (latent_dims,), for the range coder. Call it after changing log σ.
 
-        One different bit of σ can move a share (coding.py) to the next integer, and what follows
-        may decode wrongly. Another machine's exp may differ in its last bit, so σ itself is saved
-        with the model. (So may its erf; constriction has its own.) The coder never sees μ."""
+        Encoder and decoder must cut intervals alike (coding.py). One different bit of σ can give a
+        share to the next integer, and what follows may decode wrongly. Another machine's exp may
+        differ in its last bit, so σ itself is saved with the model. (Its erf may, too: that is why
+        only `Codec`, by constriction's own erf, decodes on any machine.) The coder never sees μ."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property
@@ -53,7 +54,7 @@ class PlainCodec(Model):
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 
     def quantise(self, y, shift=0):
-        """Latents y -> k, the integers to be coded, int32. (shift: 0, except in Codec.compress)"""
+        """Latents y -> k, the integers to be coded, int32. (shift: 0, or the dither of Codec)"""
         k = np.rint(y - (self.prior.params["mu"] + shift))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 

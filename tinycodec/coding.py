@@ -14,7 +14,7 @@ import math
 
 
 def cumulative(k, mean, std, limit):
-    """C(k): how many of an interval's 2²⁴ shares, all of one width, belong to integers below k.
+    """An interval is cut into 2²⁴ shares of one width. C(k) of them belong to integers below k.
 
     So k itself has C(k + 1) − C(k) shares, and its p is that over 2²⁴. Each integer in ±limit gets
     one share, so that none is impossible. The others follow the cdf Φ: k gets what N(mean, std²)
@@ -25,19 +25,18 @@ def cumulative(k, mean, std, limit):
         return 2**24
     cdf = (1 + math.erf((k - 0.5 - mean) / (std * math.sqrt(2)))) / 2      # Φ((k − ½ − mean)/std)
     others = 2**24 - (2 * limit + 1)
-    return int(others * cdf) + k + limit       # k + limit integers below k, with one share each
+    return int(others * cdf) + (k + limit)     # k + limit integers below k, with one share each
 
 
 def part(interval, k, mean, std, limit):
-    """k's part of an interval: it begins C(k) shares above low, and is C(k + 1) − C(k) shares wide.
+    """k's part of an interval. It begins C(k) shares from the left, and is C(k + 1) − C(k) wide.
 
     Floats would run out of digits. So an interval is [low, low + width)/2^bits, in integers, as
-    [0.57, 0.58) is [57, 58)/10². low gets longer and longer; width stays below 2⁶⁴. A share is
-    width/2²⁴, rounded down. (What remains at the upper end is no integer's part.)
-
-    Parts are narrower and narrower. When width falls below 2³², the interval is written with 32
-    binary digits more, as [57, 58)/10² is [5700, 5800)/10⁴. So a share is 2⁸ or more, and rounding
-    it down makes it smaller by 1 in 257 at the most: 0.006 bits an integer."""
+    [0.57, 0.58) is [57, 58)/10². A share is width/2²⁴, rounded down. (What remains on the right is
+    no integer's part.) Parts are narrower and narrower. When width falls below 2³², the interval is
+    written with 32 binary digits more, as [57, 58)/10² is [5700, 5800)/10⁴. So a share is never
+    below 2⁸, and rounding takes less than 2⁻⁸ of it: 0.006 bits an integer. width is always below
+    2⁶⁴. (Python's integers may be longer, but those of constriction, in `Codec`, have 64 bits.)"""
     low, width, bits = interval
     share = width >> 24
     low += share * cumulative(k, mean, std, limit)
@@ -47,7 +46,7 @@ def part(interval, k, mean, std, limit):
     return low, width, bits
 
 
-WHOLE = 0, 2**64 - 1, 64                       # the first interval, [0, 1), or nearly so
+WHOLE = 0, 2**64 - 1, 64                       # [0, 1), less 2⁻⁶⁴ so that width is below 2⁶⁴
 
 
 def encode(integers, means, stds, limit):
@@ -72,12 +71,13 @@ def decode(data, means, stds, limit):
     The number, 0x93/256 = 0.5742, is in 0's part of [0, 1): [0.309, 0.691). So the first integer is
     0. Of this interval it is in 1's part, [0.573, 0.666), and of that in −2's, [0.5739, 0.5795).
 
-    ValueError if it is in no integer's part. Other wrong bytes decode to wrong integers."""
+    ValueError if it is in no integer's part. Other wrong bytes decode to wrong integers. (Where low
+    gets 32 digits more, number gets the next 32 of the data: both are over 2^bits.)"""
     interval, integers = WHOLE, []
     for mean, std in zip(means, stds):
         low, width, bits = interval
-        number = int.from_bytes(data[:bits // 8].ljust(bits // 8, b"\0"), "big")      # times 2^bits
-        index = (number - low) // (width >> 24)            # of the share that it is in: 0, 1, …
+        number = int.from_bytes(data[:bits // 8].ljust(bits // 8, b"\0"), "big")      # over 2^bits
+        index = (number - low) // (width >> 24)            # which share it is in: 0, 1, …
         if index >= 2**24:
             raise ValueError("no range encoder under this prior can have written these bytes")
         k = -limit
@@ -91,9 +91,9 @@ def decode(data, means, stds, limit):
 def shortest_in(interval):
     """The fewest bytes that, as digits after the point in base 256, are a number in the interval.
 
-    m bytes can be any multiple of 256⁻ᵐ below 1. The first that is not below the interval is its
-    lower end, rounded up. So try fewer and fewer bytes, until that is beyond the upper end. In
-    256ths, [0.3, 0.4) is [76.8, 102.4): 77 is inside, one byte. (With no byte, 0.3 becomes 1.)
+    m bytes make a multiple of 256⁻ᵐ. If any of these is inside, the lower end rounded up to one is.
+    So try fewer and fewer bytes, as long as it is. In 256ths, [0.3, 0.4) is [76.8, 102.4). 77 is
+    inside: one byte. No byte would make a multiple of 1, and 0.3 rounded up to one is 1, outside.
 
     >>> shortest_in((3 * 2**64 // 10, 2**64 // 10, 64)).hex()
     '4d'"""

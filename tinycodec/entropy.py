@@ -15,11 +15,12 @@ density of ỹ = y + u is the convolution of f and u's density, which is 1 withi
          = F(ỹ + ½) − F(ỹ − ½)
 
 In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ (codec.py). So one formula serves
-twice: p is the density of ỹ in training, and at ŷ the probability of k. As an area, it is ≤ 1.
+twice: p is the density of ỹ in training, and at ŷ the probability of k. As an area, it is ≤ 1,
+so bits are ≥ 0.
 
 A latent that is always μ gets σ → 0. Then p = 1 within ½ of μ, where ỹ is: it costs 0 bits. And
-why does g_a not make latents so large that noise is nothing to them? Each doubling costs one bit:
-twice as many integers, each half as probable."""
+why does g_a not make latents so large that noise is nothing to them? σ must grow with them, and
+each doubling costs one bit: twice as many integers, each half as probable."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
@@ -47,10 +48,10 @@ class NoisyGaussian:
         ──┬───────┬────────┬──▶      b = (½ − z)/σ       (drawn for z > ½. If z < ½, then 0
           a       b        0         p = Φ(b) − Φ(a)     is between a and b: not in the tail.)
 
-        log p = log Φ(b) + log r,    r = 1 − Φ(a)/Φ(b) = 1 − exp(log Φ(a) − log Φ(b))."""
+        p = r Φ(b),    r = 1 − Φ(a)/Φ(b) = 1 − exp(log Φ(a) − log Φ(b)),    log is natural."""
 
     def __init__(self, d, dtype=np.float32):
-        self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}
+        self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}   # σ > 0
 
     def forward(self, y_tilde):
         mu = self.params["mu"].astype(np.float64)[:, None]       # float64, as a ≈ b for large σ
@@ -66,17 +67,15 @@ class NoisyGaussian:
         """φ = Φ' is N(0, 1)'s density, φ(x) = e^(−x²/2)/√(2π), so ∂p = φ(b) ∂b − φ(a) ∂a. And
         ∂a/∂z = ∂b/∂z = −1/σ, ∂a/∂log σ = −a, ∂b/∂log σ = −b. So
 
-            −∂log p/∂z     = (φ(b) − φ(a))/(σ p)
-            −∂log p/∂log σ = (b φ(b) − a φ(a))/p
+            −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ        where h = φ(b)/p
+            −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)        and   t = φ(a)/φ(b)
 
-        Far out, φ and p are 0 in float64, but not their ratios h = φ(b)/p and t = φ(a)/φ(b):
+        Far out, φ and p are 0 in float64. Their ratios h and t are not, and can do without them:
 
-            −∂log p/∂z     = h (1 − t)/σ
-            −∂log p/∂log σ = h (b − t a)
-
-        t = e^((b² − a²)/2) = e^(−z/σ²), as a² − b² = 2z/σ². For h, remember that p = r Φ(b).
-        SciPy has φ(b)/Φ(b), as √(2/π)/erfcx(−b/√2): erfcx(x) is e^(x²) (1 − erf x), and Φ(b) is
-        (1 − erf(−b/√2))/2, so Φ(b) = ½ e^(−b²/2) erfcx(−b/√2), and e^(−b²/2) cancels."""
+            t = e^((b² − a²)/2) = e^(−z/σ²)                            as a² − b² = 2z/σ²
+            Φ(b) = ½ (1 − erf(−b/√2)) = ½ e^(−b²/2) erfcx(−b/√2)       SciPy's e^(x²) (1 − erf x)
+            φ(b)/Φ(b) = √(2/π)/erfcx(−b/√2)                            as e^(−b²/2) cancels
+            h = φ(b)/Φ(b)/r                                            as p = r Φ(b)"""
         centred, z, sigma, a, b, r = cache     # centred = ỹ − μ, z its absolute value
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r                  # φ(b)/p

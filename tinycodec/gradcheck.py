@@ -44,7 +44,7 @@ def check_gradients(layer, x, tolerance=1e-6, large=300):
     Integers, and inputs whose dx is None, are left out. Returns the largest relative error; above
     `tolerance`, an AssertionError names the worst entry. This is `relative_errors` of float64
     copies, without its false alarms (machine/gradcheck.py). On a kink, any value between the slopes
-    of both sides is right. An array of more than `large` entries is moved as a whole, in a random
-    direction; only if that disagrees, its parts are."""
+    of both sides is right. An array of more than `large` entries is moved as a whole, by ±h d, with
+    d random. That tells Σ d·∂L/∂v. Only if it disagrees, parts of the array are moved."""
     from .machine.gradcheck import check
     return check(layer, x, tolerance, large)

@@ -5,8 +5,7 @@
 
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
 (D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N), for
-height, channels, width, batch: an image row of the whole batch is a matrix (C, W·N), and a row of
-a convolution's outputs is one matrix product. (`Codec` has faster ones: machine/convolution.py.)"""
+height, channels, width, batch. (`Codec` has faster convolutions, in machine/convolution.py.)"""
 import math
 
 import numpy as np
@@ -58,13 +57,13 @@ class LeakyReLU:
 #     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
 #         └───┘                c 0           C F
 #
-# Both are linear maps. If y = M x, and x changes by a small δ, L changes by ⟨dy, M δ⟩ = ⟨Mᵀ dy, δ⟩,
-# where ⟨a, b⟩ = Σ a·b. What multiplies δ is the gradient: dx = Mᵀ dy. Mᵀ is the adjoint of M. The
-# M of im2col has a 1 where an entry is copied from a pixel, else 0. So Mᵀ adds each entry to the
-# pixel it was copied from: it is col2im. And the adjoint of col2im is im2col.
+# im2col takes (a, b, c, d) to (a, b, c, c, d, 0). So it is a matrix, M, with the rows 1000, 0100,
+# 0010, 0010, 0001, 0000. Mᵀ, its adjoint, takes (A, B, C, D, E, F) to (A, B, C+D, E): it is col2im.
+# The adjoint takes gradients back: if y = M x, and x changes by δ, then y changes by M δ, and L by
+# dy · M δ = (Mᵀ dy) · δ. So dx = Mᵀ dy.
 #
-# Conv2D without b is im2col, then w @. Its adjoint goes back in reverse, first wᵀ @, then col2im.
-# Apart from b, that is ConvTranspose2D. For one row of outputs (in ConvTranspose2D, of inputs):
+# Conv2D without b is im2col, then w @. Its backward goes in reverse: first wᵀ @, then col2im. Apart
+# from b, that is ConvTranspose2D's forward, and ConvTranspose2D's backward is Conv2D's forward:
 #
 #     Conv2D             cols = im2col(x)       y = w @ cols
 #                        dcols = wᵀ @ dy        dx = col2im(dcols)     dw = dy @ colsᵀ
@@ -72,8 +71,8 @@ class LeakyReLU:
 #                        dcols = im2col(dy)     dx = w @ dcols         dw = x @ dcolsᵀ
 #
 # (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Transposed, it is dw.) In
-# the code, cols has a matrix for each row: (rows, kernel·kernel·C, W·N). NumPy's `@` multiplies row
-# by row. w is the same for all rows, so dw is summed over them.
+# the code, cols is a stack of matrices, one for each row p of the smaller image (of Conv2D, y; of
+# ConvTranspose2D, x). NumPy's `@` multiplies each of them, and dw is the sum over p.
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after); an odd zero is after."""
@@ -83,7 +82,7 @@ def same_padding(size, kernel, stride):
 
 
 def im2col(x, kernel, stride):
-    """(H, C, W, N) -> cols, (H_out, kernel·kernel·C, W_out·N): a matrix for each row of outputs.
+    """(H, C, W, N) -> cols, (H_out, kernel·kernel·C, W_out·N): a matrix for each output row p.
 
         for p in range(h_out):                                  # output row
             for i in range(kernel):                             # row in the patch
@@ -92,8 +91,8 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q, :] = padded[stride*p + i, c, stride*q + j, :]
 
-    `padded` is x with zeros around it; : is the batch. For Conv2D(1, 20, 5, 2) and x of shape
-    (28, 1, 28, n), padded is (31, 1, 31, n), and cols (14, 25, 14·n)."""
+    `padded` is x with zeros around it; : is the batch. In the code, one slice is all p, c and q.
+    For Conv2D(1, 20, 5, 2) and x (28, 1, 28, n), padded is (31, 1, 31, n), cols (14, 25, 14·n)."""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)

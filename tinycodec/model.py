@@ -9,7 +9,7 @@
 
     loss = rate [bits per image] + lmbda · distortion [mean of |x̂ − x|, but see `pixel_errors`]
 
-Pixels are in 0 … 1. Noise is in the place of rounding, whose gradient is 0.
+Pixels are in 0 … 1. Noise is in the place of rounding: ∂round(y)/∂y is 0, ∂(y + u)/∂y is 1.
 """
 import numpy as np
 
@@ -64,7 +64,7 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
 
     # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ |e| (or e²). de is ∂|e|/∂e (or
     # ∂e²/∂e) of one pixel. Either is 0 at e = 0: no gradient where `pixel_errors` puts 0.
-    dx_hat = de * float(lmbda / x.size)    # an np.float64 would make the product float64
+    dx_hat = de * float(lmbda / x.size)    # (an np.float64 lmbda would make it float64)
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
     # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back;

@@ -29,8 +29,8 @@ def schedule(step, steps, lmbda, learning_rate):
     The learning rate falls to 0 in a straight line (Defazio et al. 2023). With lmbda below 2000 the
     rate would win at first: latents become constant before g_s has learned to use them, and stay
     so. So the rate's weight is warmed up, from lmbda/2000 to 1 in 10 % of steps. At step 0 the
-    loss is lmbda/2000 · (rate + 2000 · distortion). A factor of the loss is one of m̂ and √v̂, and
-    cancels: training begins as if lmbda were 2000. (2000 and 10 % are by trial.)"""
+    loss is lmbda/2000 · (rate + 2000 · distortion). A factor of the loss multiplies m̂ and √v̂
+    alike, and cancels: training begins as if lmbda were 2000. (2000 and 10 % are by trial.)"""
     first = min(1, lmbda / 2000)
     rate_weight = min(1, first + (1 - first) * step / (0.1 * steps))
     return learning_rate * (1 - step / steps), rate_weight
