@@ -36,6 +36,17 @@ def test_they_keep_the_dtype_and_an_empty_batch(layer, rng):
         assert dx.shape == (4, 3, 6, n) and {a.dtype for a in (y, dx, *grads.values())} == {np.dtype(np.float32)}
 
 
+def test_the_input_gradient_can_be_left_out(rng):
+    layer = convolution.Conv2D(1, 2, 5, 2, rng)
+    y, cache = layer.forward(rng.normal(size=(8, 1, 8, 3)))
+    _, expected = layer.backward(y, cache)
+    layer.input_gradient = False
+    dx, grads = layer.backward(y, cache)
+    assert dx is None
+    for name in expected:
+        np.testing.assert_array_equal(grads[name], expected[name])
+
+
 def test_no_image_row_is_copied_twice(rng):
     rows = convolution.unfold(rng.normal(size=(8, 3, 8, 2)), 4, 2)
     first, second, third, *_ = convolution.stacks(rows, 4, 2)

@@ -102,17 +102,6 @@ def test_transposed_convolution_is_the_adjoint_of_convolution(kernel, stride, rn
     assert np.vdot(conv.forward(z)[0], x) == pytest.approx(np.vdot(z, transposed.forward(x)[0]))
 
 
-def test_the_input_gradient_can_be_left_out(rng):
-    layer = Conv2D(1, 2, 5, 2, rng, input_gradient=False)
-    y, cache = layer.forward(rng.normal(size=(8, 1, 8, 3)))
-    dx, grads = layer.backward(y, cache)
-    layer.input_gradient = True
-    _, expected = layer.backward(y, cache)
-    assert dx is None
-    for name in expected:
-        np.testing.assert_array_equal(grads[name], expected[name])
-
-
 @pytest.mark.parametrize("layer, shape", [
     (lambda r: Dense(5, 3, r), (5, 4)),
     (lambda r: Conv2D(2, 3, 5, 2, r), (6, 2, 8, 2)),

@@ -23,10 +23,10 @@ class PlainCodec(Model):
     def fix_sigma(self):
         """Set σ, float64 (latent_dims,), for the range coder. Call it after changing log σ.
 
-        Encoder and decoder must cut intervals alike (coding.py). One different bit of σ can give a
+        Encoder and decoder must cut intervals alike (coding.py). One different bit of σ can move a
         share to the next integer, and what follows may decode wrongly. Another machine's exp may
-        differ in its last bit, so σ itself is saved with the model. (Its erf may, too: that is why
-        only `Codec`, by constriction's own erf, decodes on any machine.) The coder never sees μ."""
+        differ in its last bit, so σ itself is saved with the model. (Its erf may, too, so only
+        `Codec`, by constriction's own erf, decodes on any machine. Of μ, coding knows nothing.)"""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property
@@ -53,14 +53,14 @@ class PlainCodec(Model):
         images = pixels.check_images(images)
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 
-    def quantise(self, y, shift=0):
-        """Latents y -> k, the integers to be coded, int32. (shift: 0, or the dither of Codec)"""
-        k = np.rint(y - (self.prior.params["mu"] + shift))
+    def quantise(self, y, dither=0):       # with dither, `Codec` shifts μ: see Codec.compress
+        """Latents y -> k, the integers to be coded, int32."""
+        k = np.rint(y - (self.prior.params["mu"] + dither))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 
-    def dequantise(self, k, shift=0):
+    def dequantise(self, k, dither=0):
         """Integers k -> ŷ, what the decoder sees of the latents, float32."""
-        return k.astype(np.float32) + (self.prior.params["mu"] + shift)
+        return k.astype(np.float32) + (self.prior.params["mu"] + dither)
 
     def synthesis(self, y_hat):
         """Latents ŷ -> uint8 (n, 28, 28): g_s, times 255, rounded, clipped."""

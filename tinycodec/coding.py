@@ -12,41 +12,42 @@ Any number in the last interval names the message; here one byte does, 0x90 = 14
 width is the product of the p: its −log₂ is the information. (The decoder knows the length, 3.)"""
 import math
 
+WHOLE = 0, 2**64 - 1, 64     # [0, 1): low, width, digits, see `part`. (constriction's width < 2⁶⁴)
+
 
 def cumulative(k, mean, std, limit):
-    """An interval is cut into 2²⁴ shares of one width. C(k) of them belong to integers below k.
+    """C(k). An interval is cut into 2²⁴ shares of equal width: C(k) belong to integers below k.
 
-    So k itself has C(k + 1) − C(k) shares, and its p is that over 2²⁴. Each integer in ±limit gets
-    one share, so that none is impossible. The others follow the cdf Φ: k gets what N(mean, std²)
-    has in k ± ½, and −limit and limit also get what is beyond them."""
+    So k itself has C(k + 1) − C(k) shares, and its p is (C(k + 1) − C(k))/2²⁴. Each integer in
+    ±limit gets one share, so that none is impossible. The remaining shares are dealt out by the cdf
+    Φ: k gets what N(mean, std²) has in k ± ½, −limit and limit also what is beyond them."""
     if k <= -limit:
         return 0
     if k > limit:
         return 2**24
     cdf = (1 + math.erf((k - 0.5 - mean) / (std * math.sqrt(2)))) / 2      # Φ((k − ½ − mean)/std)
-    others = 2**24 - (2 * limit + 1)
-    return int(others * cdf) + (k + limit)     # k + limit integers below k, with one share each
+    remaining = 2**24 - (2 * limit + 1)
+    return int(remaining * cdf) + (k + limit)  # k + limit integers below k, with one share each
 
 
 def part(interval, k, mean, std, limit):
     """k's part of an interval. It begins C(k) shares from the left, and is C(k + 1) − C(k) wide.
 
-    Floats would run out of digits. So an interval is [low, low + width)/2^bits, in integers, as
-    [0.57, 0.58) is [57, 58)/10². A share is width/2²⁴, rounded down. (What remains on the right is
-    no integer's part.) Parts are narrower and narrower. When width falls below 2³², the interval is
-    written with 32 binary digits more, as [57, 58)/10² is [5700, 5800)/10⁴. So a share is never
-    below 2⁸, and rounding takes less than 2⁻⁸ of it: 0.006 bits an integer. width is always below
-    2⁶⁴. (Python's integers may be longer, but those of constriction, in `Codec`, have 64 bits.)"""
-    low, width, bits = interval
+    Floats would run out of digits. So an interval is [low, low + width)/2^digits, in integers, as
+    [0.57, 0.58) is [57, 58)/10². A share is width/2²⁴, rounded down. What remains on the right is
+    no integer's part.
+
+    Each part is narrower. When width falls below 2³², the interval is written with 32 binary digits
+    more, as [57, 58)/10² is [5700, 5800)/10⁴. So width stays between 2³² and 2⁶⁴, a share is at
+    least 2⁸, and rounding it down costs at most log₂(1 + 2⁻⁸) = 0.006 bits an integer. Only low
+    gets longer and longer, to as many digits as the message has."""
+    low, width, digits = interval
     share = width >> 24
     low += share * cumulative(k, mean, std, limit)
     width = share * (cumulative(k + 1, mean, std, limit) - cumulative(k, mean, std, limit))
     if width < 2**32:                          # once is enough, as width ≥ share ≥ 2⁸
-        low, width, bits = low << 32, width << 32, bits + 32
-    return low, width, bits
-
-
-WHOLE = 0, 2**64 - 1, 64                       # [0, 1), less 2⁻⁶⁴ so that width is below 2⁶⁴
+        low, width, digits = low << 32, width << 32, digits + 32
+    return low, width, digits
 
 
 def encode(integers, means, stds, limit):
@@ -68,15 +69,13 @@ def decode(data, means, stds, limit):
     >>> decode(bytes.fromhex("93"), means=[0, 0, 0], stds=[1, 1, 1], limit=20)
     [0, 1, -2]
 
-    The number, 0x93/256 = 0.5742, is in 0's part of [0, 1): [0.309, 0.691). So the first integer is
-    0. Of this interval it is in 1's part, [0.573, 0.666), and of that in −2's, [0.5739, 0.5795).
+    0x93/256 = 0.5742 is in 0's part of [0, 1); of that, [0.309, 0.691), in 1's; of that, in −2's.
 
-    ValueError if it is in no integer's part. Other wrong bytes decode to wrong integers. (Where low
-    gets 32 digits more, number gets the next 32 of the data: both are over 2^bits.)"""
+    ValueError if it is in no integer's part. Other wrong bytes decode to wrong integers."""
     interval, integers = WHOLE, []
     for mean, std in zip(means, stds):
-        low, width, bits = interval
-        number = int.from_bytes(data[:bits // 8].ljust(bits // 8, b"\0"), "big")      # over 2^bits
+        low, width, digits = interval          # and so many digits of the data are the number:
+        number = int.from_bytes(data[:digits // 8].ljust(digits // 8, b"\0"), "big")
         index = (number - low) // (width >> 24)            # which share it is in: 0, 1, …
         if index >= 2**24:
             raise ValueError("no range encoder under this prior can have written these bytes")
@@ -93,13 +92,13 @@ def shortest_in(interval):
 
     m bytes make a multiple of 256⁻ᵐ. If any of these is inside, the lower end rounded up to one is.
     So try fewer and fewer bytes, as long as it is. In 256ths, [0.3, 0.4) is [76.8, 102.4). 77 is
-    inside: one byte. No byte would make a multiple of 1, and 0.3 rounded up to one is 1, outside.
+    inside: one byte. Zero bytes make multiples of 1, and 0.3 rounded up to one is 1, outside.
 
     >>> shortest_in((3 * 2**64 // 10, 2**64 // 10, 64)).hex()
     '4d'"""
-    low, width, bits = interval
-    for m in range(bits // 8, -1, -1):
-        unit = 2**(bits - 8 * m)                           # 256⁻ᵐ, times 2^bits
+    low, width, digits = interval
+    for m in range(digits // 8, -1, -1):
+        unit = 2**(digits - 8 * m)                         # 256⁻ᵐ, times 2^digits
         rounded_up = (low + unit - 1) // unit
         if rounded_up * unit >= low + width:
             break

@@ -14,9 +14,9 @@ density of ỹ = y + u is the convolution of f and u's density, which is 1 withi
          = ∫ f(y) dy      over |y − ỹ| < ½        (y = ỹ − u)
          = F(ỹ + ½) − F(ỹ − ½)
 
-In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ (codec.py). So one formula serves
-twice: p is the density of ỹ in training, and at ŷ the probability of k. As an area, it is ≤ 1,
-so bits are ≥ 0.
+In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ (codec.py). So the probability of k
+is the same integral, ∫ f(y) dy over |y − ŷ| < ½ = p(ŷ), and one formula serves twice. (As an area
+p is ≤ 1, so that bits are ≥ 0. Other densities can be larger.)
 
 A latent that is always μ gets σ → 0. Then p = 1 within ½ of μ, where ỹ is: it costs 0 bits. And
 why does g_a not make latents so large that noise is nothing to them? σ must grow with them, and
@@ -44,11 +44,12 @@ class NoisyGaussian:
     there, both Φ are near 0, not near 1, and a difference of small numbers keeps its digits. From
     38 σ on, even they are 0 in float64, and so we take logarithms (SciPy's log_ndtr is log Φ).
 
-              p                      a = (−½ − z)/σ
-        ──┬───────┬────────┬──▶      b = (½ − z)/σ       (drawn for z > ½. If z < ½, then 0
-          a       b        0         p = Φ(b) − Φ(a)     is between a and b: not in the tail.)
+              p                      a = (−½ − z)/σ      the ends, ỹ − ½ and ỹ + ½, less μ, in σ
+        ──┬───────┬────────┬──▶      b = (½ − z)/σ
+          a       b        0         p = Φ(b) − Φ(a) = r Φ(b)
 
-        p = r Φ(b),    r = 1 − Φ(a)/Φ(b) = 1 − exp(log Φ(a) − log Φ(b)),    log is natural."""
+    where r = 1 − Φ(a)/Φ(b) = 1 − e^(log Φ(a) − log Φ(b)), with natural logarithms. (Drawn for the
+    tail, z > ½. Else 0 is between a and b, and all is as true.)"""
 
     def __init__(self, d, dtype=np.float32):
         self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}   # σ > 0
@@ -65,15 +66,15 @@ class NoisyGaussian:
 
     def backward(self, dbits, cache):
         """φ = Φ' is N(0, 1)'s density, φ(x) = e^(−x²/2)/√(2π), so ∂p = φ(b) ∂b − φ(a) ∂a. And
-        ∂a/∂z = ∂b/∂z = −1/σ, ∂a/∂log σ = −a, ∂b/∂log σ = −b. So
+        ∂a/∂z = ∂b/∂z = −1/σ, ∂a/∂log σ = −a, ∂b/∂log σ = −b. With h = φ(b)/p and t = φ(a)/φ(b),
 
-            −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ        where h = φ(b)/p
-            −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)        and   t = φ(a)/φ(b)
+            −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
+            −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)
 
-        Far out, φ and p are 0 in float64. Their ratios h and t are not, and can do without them:
+        Far out, φ and p are 0 in float64, and h would be 0/0. So h and t are computed without them:
 
             t = e^((b² − a²)/2) = e^(−z/σ²)                            as a² − b² = 2z/σ²
-            Φ(b) = ½ (1 − erf(−b/√2)) = ½ e^(−b²/2) erfcx(−b/√2)       SciPy's e^(x²) (1 − erf x)
+            Φ(b) = ½ (1 − erf(−b/√2)) = ½ e^(−b²/2) erfcx(−b/√2)       erfcx(x) = e^(x²) (1 − erf x)
             φ(b)/Φ(b) = √(2/π)/erfcx(−b/√2)                            as e^(−b²/2) cancels
             h = φ(b)/Φ(b)/r                                            as p = r Φ(b)"""
         centred, z, sigma, a, b, r = cache     # centred = ỹ − μ, z its absolute value

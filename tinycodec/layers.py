@@ -5,7 +5,8 @@
 
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
 (D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N), for
-height, channels, width, batch. (`Codec` has faster convolutions, in machine/convolution.py.)"""
+height, channels, width, batch, so that w @ … is just a row of a convolution's output, (C, W·N).
+(`Codec` has faster convolutions, in machine/convolution.py.)"""
 import math
 
 import numpy as np
@@ -49,9 +50,10 @@ class LeakyReLU:
         return dy * np.maximum(x > 0, self.slope, dtype=dy.dtype), {}
 
 
-# --- convolution: each output is a filter times a patch of the image -------------------------
+# --- convolution: each output is the dot product of a filter and a patch of the image --------
 # im2col copies the patches into the columns of a matrix, cols, so that the outputs are w @ cols.
-# col2im adds each entry to the pixel it was copied from. For a row of 4 pixels, kernel 3, stride 2:
+# col2im takes any such matrix (∂L/∂cols, say), and adds each entry to the pixel that im2col copies
+# there. For a row of 4 pixels, kernel 3, stride 2:
 #
 #     a b c d 0     im2col     a c           A D     col2im
 #     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
@@ -62,8 +64,8 @@ class LeakyReLU:
 # The adjoint takes gradients back: if y = M x, and x changes by δ, then y changes by M δ, and L by
 # dy · M δ = (Mᵀ dy) · δ. So dx = Mᵀ dy.
 #
-# Conv2D without b is im2col, then w @. Its backward goes in reverse: first wᵀ @, then col2im. Apart
-# from b, that is ConvTranspose2D's forward, and ConvTranspose2D's backward is Conv2D's forward:
+# Conv2D is y = w M x, plus b. Its adjoint is Mᵀ wᵀ: first wᵀ @, then col2im. ConvTranspose2D has
+# that as its forward, plus b, and Conv2D's forward in its backward:
 #
 #     Conv2D             cols = im2col(x)       y = w @ cols
 #                        dcols = wᵀ @ dy        dx = col2im(dcols)     dw = dy @ colsᵀ
@@ -71,8 +73,8 @@ class LeakyReLU:
 #                        dcols = im2col(dy)     dx = w @ dcols         dw = x @ dcolsᵀ
 #
 # (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Transposed, it is dw.) In
-# the code, cols is a stack of matrices, one for each row p of the smaller image (of Conv2D, y; of
-# ConvTranspose2D, x). NumPy's `@` multiplies each of them, and dw is the sum over p.
+# the code, cols is a stack of matrices, one for each row of the smaller image (in Conv2D y, in
+# ConvTranspose2D x). NumPy's `@` multiplies each of them. dw is the sum, as all have the same w.
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after); an odd zero is after."""
@@ -91,8 +93,9 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q, :] = padded[stride*p + i, c, stride*q + j, :]
 
-    `padded` is x with zeros around it; : is the batch. In the code, one slice is all p, c and q.
-    For Conv2D(1, 20, 5, 2) and x (28, 1, 28, n), padded is (31, 1, 31, n), cols (14, 25, 14·n)."""
+    `padded` is x with zeros around it; : is the batch. In the code, one slice is all p, c and q. At
+    the end, (i, j, c) becomes one axis, and (q, batch) another. For Conv2D(1, 20, 5, 2) and x of
+    shape (28, 1, 28, n), padded is (31, 1, 31, n), and cols (14, 25, 14·n)."""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)
     w_out, left, right = same_padding(width, kernel, stride)
@@ -106,7 +109,7 @@ def im2col(x, kernel, stride):
 
 
 def col2im(cols, x_shape, kernel, stride):
-    """The adjoint of im2col, -> (H, C, W, N): each pixel sums what its copies have in `cols`. In
+    """The adjoint of im2col, -> (H, C, W, N): each pixel gets the sum of its copies in `cols`. In
     the same five loops:    padded[stride*p + i, c, stride*q + j, :] += cols[p, i, j, c, q, :]"""
     height, channels, width, n = x_shape
     h_out, top, bottom = same_padding(height, kernel, stride)
@@ -125,12 +128,12 @@ def check_channels(x, channels):
 
 
 class Conv2D:
-    """y = w @ im2col(x) + b: (H, C_in, W, N) -> (⌈H/stride⌉, C_out, ⌈W/stride⌉, N). In w, (C_out,
-    kernel, kernel, C_in), i, j and c have the order of im2col."""
+    """y = w @ im2col(x) + b: (H, C_in, W, N) -> (⌈H/stride⌉, C_out, ⌈W/stride⌉, N). w is
+    (C_out, kernel, kernel, C_in), for C_out, i, j, c as in im2col."""
 
-    def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32, input_gradient=True):
+    def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32):
         self.params = weights_and_biases(rng, (c_out, kernel, kernel, c_in), c_out, dtype)
-        self.kernel, self.stride, self.input_gradient = kernel, stride, input_gradient
+        self.kernel, self.stride = kernel, stride
 
     def forward(self, x):
         w, b = self.params["w"], self.params["b"]
@@ -147,9 +150,7 @@ class Conv2D:
         h_out, c_out, w_out, n = dy.shape
         dy = dy.reshape(h_out, c_out, w_out * n)
         dw = (dy @ cols.transpose(0, 2, 1)).sum(axis=0).reshape(w.shape)
-        dx = None                                          # nobody needs the gradient of the data
-        if self.input_gradient:
-            dx = col2im(w.reshape(c_out, -1).T @ dy, x_shape, self.kernel, self.stride)
+        dx = col2im(w.reshape(c_out, -1).T @ dy, x_shape, self.kernel, self.stride)
         return dx, {"w": dw, "b": dy.sum(axis=(0, 2))}
 
 

@@ -9,7 +9,7 @@
 
     loss = rate [bits per image] + lmbda · distortion [mean of |x̂ − x|, but see `pixel_errors`]
 
-Pixels are in 0 … 1. Noise is in the place of rounding: ∂round(y)/∂y is 0, ∂(y + u)/∂y is 1.
+Pixels are in 0 … 1. Noise stands in for rounding: ∂round(y)/∂y is 0 (nearly always), ∂ỹ/∂y is 1.
 """
 import numpy as np
 
@@ -27,7 +27,7 @@ class Model:
         rng = np.random.default_rng(seed)
         self.latent_dims = int(latent_dims)
         self.g_a = Sequential(     # 5×5, stride 2; (28, 1, 28, n) is (H, C, W, n), see layers.py
-            Conv2D(1, 20, 5, 2, rng, input_gradient=False), LeakyReLU(),   # (14, 20, 14, n)
+            Conv2D(1, 20, 5, 2, rng), LeakyReLU(),                 # (14, 20, 14, n)
             Conv2D(20, 50, 5, 2, rng), LeakyReLU(),                # (7, 50, 7, n)
             Reshape(7 * 50 * 7), Dense(2450, 500, rng), LeakyReLU(),       # (500, n)
             Dense(500, self.latent_dims, rng))                     # (latent_dims, n)
@@ -63,8 +63,8 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     loss = rate_weight * rate + lmbda * d
 
     # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ |e| (or e²). de is ∂|e|/∂e (or
-    # ∂e²/∂e) of one pixel. Either is 0 at e = 0: no gradient where `pixel_errors` puts 0.
-    dx_hat = de * float(lmbda / x.size)    # (an np.float64 lmbda would make it float64)
+    # ∂e²/∂e) of each pixel: 0 where `pixel_errors` puts 0.
+    dx_hat = de * float(lmbda / x.size)    # (an np.float64 lmbda would make dx_hat float64)
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
     # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back;

@@ -6,8 +6,8 @@ import numpy as np
 from .model import loss_and_gradients
 
 # Multiples of the learning rate, by trial. A step of Adam moves each weight by about the learning
-# rate. A latent is a sum over many weights, so its mean and spread move further than any one of
-# them: its μ and log σ must keep up.
+# rate. A latent is a sum over many weights, so its mean and spread move further than any of them.
+# The prior's μ and log σ are one parameter each, and must keep up.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 

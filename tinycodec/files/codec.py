@@ -14,6 +14,7 @@ class Codec(PlainCodec):
         super().__init__(latent_dims, seed)
         for network in (self.g_a, self.g_s):
             accelerate(network)
+        self.g_a.layers[0].input_gradient = False          # nobody needs that of the images
 
     def range_coder(self):
         """coding.encode and decode, by `constriction`."""

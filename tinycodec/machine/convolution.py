@@ -82,6 +82,8 @@ def weight_gradient(rows, y, w, stride):
 
 
 class Conv2D(layers.Conv2D):
+    input_gradient = True                                  # False: dx is None
+
     def forward(self, x):
         w, b = self.params["w"], self.params["b"]
         layers.check_channels(x, w.shape[3])
