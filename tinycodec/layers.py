@@ -46,8 +46,8 @@ class LeakyReLU:
         return np.maximum(x, y, out=y), x
 
     def backward(self, dy, x):
-        # The slope is 1 where x > 0 (True is 1), else `slope`. (np.where takes 7 times as long.)
-        return dy * np.maximum(x > 0, self.slope, dtype=dy.dtype), {}
+        # The slope is 1 where x > 0 (True is 1), else `slope`. (np.where takes 9 times as long.)
+        return dy * (self.slope + (1 - self.slope) * (x > 0).astype(dy.dtype)), {}
 
 
 # --- convolution: each output is the dot product of a filter and a patch of the image --------

@@ -17,7 +17,7 @@ from numpy.linalg import _umath_linalg
 
 FUNCTIONS = [(f"{p}openblas_get_num_threads{s}", f"{p}openblas_set_num_threads{s}")
              for p in ("scipy_", "") for s in ("64_", "")] + [("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]
-BATCH = 64                     # images that are transformed at once: the matrices of more leave the cache
+BATCH = 96                     # images that are transformed at once (of many, 128 are 2 % faster; of one, 64 are 25 %)
 lock, users, before = Lock(), 0, None
 
 
