@@ -1,4 +1,4 @@
-"""Images -> latents -> integers -> bytes, and back: what is different after training.
+"""Images -> latents -> integers -> bytes, and back: latents are rounded now, and coded.
 
     y = g_a(x)        ▶    k = round(y − μ)     ▶    bytes = coding.encode(k, 0, σ, limit)
     x̂ = g_s(ŷ)        ◀    ŷ = k + μ            ◀    k = coding.decode(bytes, 0, σ, limit)
@@ -14,7 +14,7 @@ from .model import Model
 
 class PlainCodec(Model):
     """A codec of 28×28 grey images, untrained. `Codec` (files/codec.py) is faster, and writes
-    the same strings, unless its erf rounds differently. It also searches, samples, writes files."""
+    the same strings, if Python's erf and constriction's agree. It also searches, writes files, …"""
 
     def __init__(self, latent_dims=50, seed=0):
         super().__init__(latent_dims, seed)
@@ -23,10 +23,10 @@ class PlainCodec(Model):
     def fix_sigma(self):
         """Set σ, float64 (latent_dims,), for the range coder. Call it after changing log σ.
 
-        Encoder and decoder must cut intervals alike (coding.py). One different bit of σ can move a
-        share to the next integer, and what follows may decode wrongly. Another machine's exp may
-        differ in its last bit, so σ itself is saved with the model. (Its erf may, too, so only
-        `Codec`, by constriction's own erf, decodes on any machine. Of μ, coding knows nothing.)"""
+        Encoder and decoder must compute the same C(k) (coding.py). One different bit of σ can move
+        a share to the next integer, and what follows may decode wrongly. Another machine's exp may
+        differ in its last bit, so σ itself is saved with the model. Its erf may differ, too: there,
+        only `Codec` decodes safely, as constriction has an erf of its own."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property
@@ -53,8 +53,8 @@ class PlainCodec(Model):
         images = pixels.check_images(images)
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 
-    def quantise(self, y, dither=0):       # with dither, `Codec` shifts μ: see Codec.compress
-        """Latents y -> k, the integers to be coded, int32."""
+    def quantise(self, y, dither=0):
+        """Latents y -> k, the integers to be coded, int32. (Codec.compress explains dither.)"""
         k = np.rint(y - (self.prior.params["mu"] + dither))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 

@@ -12,15 +12,15 @@ Any number in the last interval names the message; here one byte does, 0x90 = 14
 width is the product of the p: its −log₂ is the information. (The decoder knows the length, 3.)"""
 import math
 
-WHOLE = 0, 2**64 - 1, 64     # [0, 1): low, width, digits, see `part`. (constriction's width < 2⁶⁴)
+WHOLE = 0, 2**64 - 1, 64     # [0, 1) less 2⁻⁶⁴, as low, width, digits: see `part`
 
 
 def cumulative(k, mean, std, limit):
-    """C(k). An interval is cut into 2²⁴ shares of equal width: C(k) belong to integers below k.
+    """C(k). An interval is cut into 2²⁴ equal shares. The first C(k) belong to integers below k.
 
     So k itself has C(k + 1) − C(k) shares, and its p is (C(k + 1) − C(k))/2²⁴. Each integer in
     ±limit gets one share, so that none is impossible. The remaining shares are dealt out by the cdf
-    Φ: k gets what N(mean, std²) has in k ± ½, −limit and limit also what is beyond them."""
+    Φ: k gets what N(mean, std²) has in k ± ½; −limit and limit also get the tails."""
     if k <= -limit:
         return 0
     if k > limit:
@@ -40,7 +40,7 @@ def part(interval, k, mean, std, limit):
     Each part is narrower. When width falls below 2³², the interval is written with 32 binary digits
     more, as [57, 58)/10² is [5700, 5800)/10⁴. So width stays between 2³² and 2⁶⁴, a share is at
     least 2⁸, and rounding it down costs at most log₂(1 + 2⁻⁸) = 0.006 bits an integer. Only low
-    gets longer and longer, to as many digits as the message has."""
+    gets longer and longer. (All this as in constriction, where width has 64 binary digits.)"""
     low, width, digits = interval
     share = width >> 24
     low += share * cumulative(k, mean, std, limit)
@@ -69,12 +69,13 @@ def decode(data, means, stds, limit):
     >>> decode(bytes.fromhex("93"), means=[0, 0, 0], stds=[1, 1, 1], limit=20)
     [0, 1, -2]
 
-    0x93/256 = 0.5742 is in 0's part of [0, 1); of that, [0.309, 0.691), in 1's; of that, in −2's.
+    The number is 0x93/256 = 0.5742. In [0, 1) it is in 0's part, [0.309, 0.691). In this it is in
+    1's part, [0.573, 0.666), and in this in −2's. All intervals are those of `encode`.
 
     ValueError if it is in no integer's part. Other wrong bytes decode to wrong integers."""
     interval, integers = WHOLE, []
     for mean, std in zip(means, stds):
-        low, width, digits = interval          # and so many digits of the data are the number:
+        low, width, digits = interval          # the number, to as many binary digits as low has:
         number = int.from_bytes(data[:digits // 8].ljust(digits // 8, b"\0"), "big")
         index = (number - low) // (width >> 24)            # which share it is in: 0, 1, …
         if index >= 2**24:
@@ -90,9 +91,9 @@ def decode(data, means, stds, limit):
 def shortest_in(interval):
     """The fewest bytes that, as digits after the point in base 256, are a number in the interval.
 
-    m bytes make a multiple of 256⁻ᵐ. If any of these is inside, the lower end rounded up to one is.
-    So try fewer and fewer bytes, as long as it is. In 256ths, [0.3, 0.4) is [76.8, 102.4). 77 is
-    inside: one byte. Zero bytes make multiples of 1, and 0.3 rounded up to one is 1, outside.
+    m bytes make a multiple of 256⁻ᵐ. If any of these is inside, the first at or above the lower end
+    is. So drop one byte after another, as long as that is inside. In 256ths, [0.3, 0.4) is [76.8,
+    102.4), and 77 is inside: one byte. (For no bytes, the first at or above 0.3 is 1, outside.)
 
     >>> shortest_in((3 * 2**64 // 10, 2**64 // 10, 64)).hex()
     '4d'"""

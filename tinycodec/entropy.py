@@ -20,7 +20,7 @@ p is ≤ 1, so that bits are ≥ 0. Other densities can be larger.)
 
 A latent that is always μ gets σ → 0. Then p = 1 within ½ of μ, where ỹ is: it costs 0 bits. And
 why does g_a not make latents so large that noise is nothing to them? σ must grow with them, and
-each doubling costs one bit: twice as many integers, each half as probable."""
+each doubling costs a bit (for large σ): twice as many integers, each half as probable."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
@@ -28,8 +28,8 @@ from scipy.special import erfcx, log_ndtr, ndtr
 def probability(y_tilde, mu, sigma):
     """p(ỹ) = Φ((ỹ − μ + ½)/σ) − Φ((ỹ − μ − ½)/σ), where Φ (SciPy's ndtr) is the cdf of N(0, 1).
 
-    It fails far to the right. With μ = 0 and σ = 1, Φ(9.5) − Φ(8.5) is 1 − 1 in float64, not
-    2^−56.55: infinitely many bits, and no gradient. One such latent would end a training.
+    It fails far to the right, where Φ is near 1. With μ = 0 and σ = 1, Φ(9.5) − Φ(8.5) is 1 − 1 in
+    float64, not 2^−56.55: infinitely many bits, and no gradient. It would end a training.
 
     >>> p = probability(np.array([0, 1, 9]), mu=0, sigma=1)
     >>> p[:2].round(3).tolist(), (-np.log2(p[:2])).round(2).tolist(), p[2].item()
@@ -41,15 +41,15 @@ class NoisyGaussian:
     """−log₂ of `probability`, accurate in both tails, however far: ỹ (d, n) -> bits (d, n).
 
     The Gaussian is symmetric: p depends on z = |ỹ − μ| alone. So take ỹ = μ − z, left of μ. Far out
-    there, both Φ are near 0, not near 1, and a difference of small numbers keeps its digits. From
-    38 σ on, even they are 0 in float64, and so we take logarithms (SciPy's log_ndtr is log Φ).
+    there, both Φ are near 0, not near 1, and a difference of small numbers keeps its digits:
 
-              p                      a = (−½ − z)/σ      the ends, ỹ − ½ and ỹ + ½, less μ, in σ
-        ──┬───────┬────────┬──▶      b = (½ − z)/σ
-          a       b        0         p = Φ(b) − Φ(a) = r Φ(b)
+              p                      a = (−½ − z)/σ      (drawn for the tail, z > ½;
+        ──┬───────┬────────┬──▶      b = (½ − z)/σ       else 0 is between a and b)
+          a       b        0         p = Φ(b) − Φ(a)
 
-    where r = 1 − Φ(a)/Φ(b) = 1 − e^(log Φ(a) − log Φ(b)), with natural logarithms. (Drawn for the
-    tail, z > ½. Else 0 is between a and b, and all is as true.)"""
+    From 38 σ on, even they are 0 in float64. So we take (natural) logarithms; SciPy has log Φ:
+
+        log p = log r + log Φ(b),    r = p/Φ(b) = 1 − Φ(a)/Φ(b) = 1 − e^(log Φ(a) − log Φ(b))."""
 
     def __init__(self, d, dtype=np.float32):
         self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}   # σ > 0

@@ -12,7 +12,7 @@ import numpy as np
 
 
 def relative_errors(layer, x, h=1e-5):
-    """-> {name: relative errors of all its entries}, for x and each parameter, which are float64.
+    """-> {name: relative errors of all its entries}, for x and each parameter. All must be float64.
 
     >>> from tinycodec.layers import LeakyReLU
     >>> relative_errors(LeakyReLU(), np.array([-1.0, 3e-6, 2.0]))["x"].round(2).tolist()
@@ -31,7 +31,7 @@ def relative_errors(layer, x, h=1e-5):
             above = dy * layer.forward(x)[0]
             v[i] = at - h
             below = dy * layer.forward(x)[0]
-            numeric[i] = np.sum(above - below) / (2 * h)   # exactly 0 where v has no effect
+            numeric[i] = np.sum(above - below) / (2 * h)   # parts of y that v[i] is not in: 0
             v[i] = at
         # The floor, 1e-9, avoids 0/0.
         errors[name] = abs(claimed - numeric) / np.maximum(abs(claimed), abs(numeric)).clip(1e-9)
@@ -45,6 +45,6 @@ def check_gradients(layer, x, tolerance=1e-6, large=300):
     `tolerance`, an AssertionError names the worst entry. This is `relative_errors` of float64
     copies, without its false alarms (machine/gradcheck.py). On a kink, any value between the slopes
     of both sides is right. An array of more than `large` entries is moved as a whole, by ±h d, with
-    d random. That tells Σ d·∂L/∂v. Only if it disagrees, parts of the array are moved."""
+    d random, to check Σ d·∂L/∂v. Only if that is wrong, parts of the array are moved."""
     from .machine.gradcheck import check
     return check(layer, x, tolerance, large)

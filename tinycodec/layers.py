@@ -1,12 +1,11 @@
 """Layers by hand. A layer is a dict `params` and two functions, as in CS231n:
 
     y, cache = layer.forward(x)
-    dx, grads = layer.backward(dy, cache)    # dy = ∂L/∂y; grads has the keys of layer.params
+    dx, grads = layer.backward(dy, cache)    # dy is ∂L/∂y, L the loss; grads: as params
 
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
 (D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N), for
-height, channels, width, batch, so that w @ … is just a row of a convolution's output, (C, W·N).
-(`Codec` has faster convolutions, in machine/convolution.py.)"""
+height, channels, width, batch (why: see the convolution; `Codec` has a faster one, in machine/)."""
 import math
 
 import numpy as np
@@ -52,8 +51,8 @@ class LeakyReLU:
 
 # --- convolution: each output is the dot product of a filter and a patch of the image --------
 # im2col copies the patches into the columns of a matrix, cols, so that the outputs are w @ cols.
-# col2im takes any such matrix (∂L/∂cols, say), and adds each entry to the pixel that im2col copies
-# there. For a row of 4 pixels, kernel 3, stride 2:
+# col2im takes any such matrix (∂L/∂cols, say), and adds each entry back to the pixel that was
+# copied there. For a row of 4 pixels, kernel 3, stride 2:
 #
 #     a b c d 0     im2col     a c           A D     col2im
 #     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
@@ -64,8 +63,8 @@ class LeakyReLU:
 # The adjoint takes gradients back: if y = M x, and x changes by δ, then y changes by M δ, and L by
 # dy · M δ = (Mᵀ dy) · δ. So dx = Mᵀ dy.
 #
-# Conv2D is y = w M x, plus b. Its adjoint is Mᵀ wᵀ: first wᵀ @, then col2im. ConvTranspose2D has
-# that as its forward, plus b, and Conv2D's forward in its backward:
+# Conv2D, without b, is first M, then w @. So its adjoint is first wᵀ @, then Mᵀ. ConvTranspose2D
+# has that as its forward, plus b, and Conv2D's forward in its backward:
 #
 #     Conv2D             cols = im2col(x)       y = w @ cols
 #                        dcols = wᵀ @ dy        dx = col2im(dcols)     dw = dy @ colsᵀ
@@ -73,11 +72,11 @@ class LeakyReLU:
 #                        dcols = im2col(dy)     dx = w @ dcols         dw = x @ dcolsᵀ
 #
 # (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Transposed, it is dw.) In
-# the code, cols is a stack of matrices, one for each row of the smaller image (in Conv2D y, in
-# ConvTranspose2D x). NumPy's `@` multiplies each of them. dw is the sum, as all have the same w.
+# the code, cols is a stack of matrices, one for each row of y (in ConvTranspose2D, of x). NumPy's
+# `@` multiplies each, so w @ cols is (H_out, C_out, W_out·N), in images' order. dw is their sum.
 
 def same_padding(size, kernel, stride):
-    """TensorFlow's "same" padding -> (outputs, zeros before, zeros after); an odd zero is after."""
+    """TensorFlow's "same" padding -> (outputs, zeros before, zeros after; one more if odd)."""
     outputs = math.ceil(size / stride)
     zeros = max((outputs - 1) * stride + kernel - size, 0)
     return outputs, zeros // 2, zeros - zeros // 2

@@ -7,7 +7,7 @@
           bits in the file ≈ rate = −Σ log₂ p(ỹ)        p: a prior for each latent; μ: its mean
                                   (entropy.py)
 
-    loss = rate [bits per image] + lmbda · distortion [mean of |x̂ − x|, but see `pixel_errors`]
+    loss = rate [bits per image] + lmbda · distortion [mean of |x̂ − x|, except as in `pixel_errors`]
 
 Pixels are in 0 … 1. Noise stands in for rounding: ∂round(y)/∂y is 0 (nearly always), ∂ỹ/∂y is 1.
 """
@@ -46,8 +46,8 @@ class Model:
 def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0):
     """-> (loss, rate, distortion), means over n images, and the loss's gradient in each of
     `model.params`, by name. x are pixels, (28, 1, 28, n); noise is uniform in ±½, (latent_dims, n).
-    The distortion is the mean of |e| ("mae") or e² ("mse"), where e is from `pixel_errors`. For
-    rate_weight see training.schedule."""
+    The distortion is the mean of |e| ("mae") or e² ("mse"), where e is from `pixel_errors`.
+    rate_weight is below 1 at the start of some trainings (training.schedule)."""
     n = x.shape[-1]
     y, cache_a = model.g_a.forward(x)
     y_tilde = y + noise

@@ -16,8 +16,8 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     loss's gradient in p; m and v are like p, at first 0. (β₂ = 0.999, the usual, does as well.)"""
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
-    # Bias correction: in m, the g of s steps ago has the factor (1 − β₁) β₁ˢ. As m was 0 at first,
-    # these add up to 1 − β₁ᵗ, not to 1. Likewise for v.
+    # Bias correction: in m, the g of s steps ago has the weight (1 − β₁) β₁ˢ. These add up to
+    # 1 − β₁ᵗ; the rest is the weight of the 0 at first. Divided, m̂ is a mean of g. So is v̂ of g².
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
@@ -46,7 +46,7 @@ def batches(images, batch, latent_dims, rng):
 
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
     """The training. (If the model is a codec, call its fix_sigma afterwards, see codec.py.) Users
-    call `tinycodec.train` (batch 128, learning_rate 4e-3): fast, the same but for rounding."""
+    call `tinycodec.train` (batch 128, learning_rate 4e-3), which rounds sums otherwise: faster."""
     from .machine.pixels import as_pixels      # uint8 (b, 28, 28) -> (28, 1, 28, b) in [0, 1]
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
