@@ -12,7 +12,7 @@ Any number in the last interval names the message; here one byte does, 0x90 = 14
 width is the product of the p: its −log₂ is the information. (The decoder knows the length, 3.)"""
 import math
 
-WHOLE = 0, 2**64 - 1, 64     # [0, 1) less 2⁻⁶⁴, as low, width, digits: see `part`
+WHOLE = 0, 2**64 - 1, 64     # low, width, digits (see `part`) of [0, 1 − 2⁻⁶⁴), as good as [0, 1)
 
 
 def cumulative(k, mean, std, limit):
@@ -69,8 +69,7 @@ def decode(data, means, stds, limit):
     >>> decode(bytes.fromhex("93"), means=[0, 0, 0], stds=[1, 1, 1], limit=20)
     [0, 1, -2]
 
-    The number is 0x93/256 = 0.5742. In [0, 1) it is in 0's part, [0.309, 0.691). In this it is in
-    1's part, [0.573, 0.666), and in this in −2's. All intervals are those of `encode`.
+    0x93/256 = 0.5742 is in 0's part of [0, 1), then in 1's part of that, then in −2's part of that.
 
     ValueError if it is in no integer's part. Other wrong bytes decode to wrong integers."""
     interval, integers = WHOLE, []

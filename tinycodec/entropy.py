@@ -15,8 +15,8 @@ density of ỹ = y + u is the convolution of f and u's density, which is 1 withi
          = F(ỹ + ½) − F(ỹ − ½)
 
 In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ (codec.py). So the probability of k
-is the same integral, ∫ f(y) dy over |y − ŷ| < ½ = p(ŷ), and one formula serves twice. (As an area
-p is ≤ 1, so that bits are ≥ 0. Other densities can be larger.)
+is the same integral, ∫ f(y) dy over |y − ŷ| < ½ = p(ŷ), and one formula serves twice. (p is a
+density, but as an area under f it is never above 1, and bits are never negative.)
 
 A latent that is always μ gets σ → 0. Then p = 1 within ½ of μ, where ỹ is: it costs 0 bits. And
 why does g_a not make latents so large that noise is nothing to them? σ must grow with them, and
@@ -47,7 +47,7 @@ class NoisyGaussian:
         ──┬───────┬────────┬──▶      b = (½ − z)/σ       else 0 is between a and b)
           a       b        0         p = Φ(b) − Φ(a)
 
-    From 38 σ on, even they are 0 in float64. So we take (natural) logarithms; SciPy has log Φ:
+    From 38 σ on, even these Φ are 0 in float64. So take (natural) logarithms; SciPy has log Φ:
 
         log p = log r + log Φ(b),    r = p/Φ(b) = 1 − Φ(a)/Φ(b) = 1 − e^(log Φ(a) − log Φ(b))."""
 
@@ -65,22 +65,23 @@ class NoisyGaussian:
         return bits.astype(y_tilde.dtype), (y_tilde - mu, z, sigma, a, b, r)
 
     def backward(self, dbits, cache):
-        """φ = Φ' is N(0, 1)'s density, φ(x) = e^(−x²/2)/√(2π), so ∂p = φ(b) ∂b − φ(a) ∂a. And
-        ∂a/∂z = ∂b/∂z = −1/σ, ∂a/∂log σ = −a, ∂b/∂log σ = −b. With h = φ(b)/p and t = φ(a)/φ(b),
+        """With φ = Φ', N(0, 1)'s density, φ(x) = e^(−x²/2)/√(2π), and with ∂a/∂z = ∂b/∂z = −1/σ,
+        ∂a/∂log σ = −a, ∂b/∂log σ = −b, the derivatives of −log p = −log(Φ(b) − Φ(a)) are
 
-            −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
-            −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)
+            (φ(b) − φ(a))/(σ p) in z,    (b φ(b) − a φ(a))/p in log σ.
 
-        Far out, φ and p are 0 in float64, and h would be 0/0. So h and t are computed without them:
+        Far out, φ and p are 0 in float64, and these are 0/0. But with the ratios h = φ(b)/p and
+        t = φ(a)/φ(b) they are h (1 − t)/σ and h (b − t a), and no ratio is 0/0 if computed as
 
-            t = e^((b² − a²)/2) = e^(−z/σ²)                            as a² − b² = 2z/σ²
-            Φ(b) = ½ (1 − erf(−b/√2)) = ½ e^(−b²/2) erfcx(−b/√2)       erfcx(x) = e^(x²) (1 − erf x)
-            φ(b)/Φ(b) = √(2/π)/erfcx(−b/√2)                            as e^(−b²/2) cancels
-            h = φ(b)/Φ(b)/r                                            as p = r Φ(b)"""
+            t = e^((b² − a²)/2) = e^(−z/σ²)         as a² − b² = 2z/σ²
+            h = φ(b)/Φ(b)/r                         as p = r Φ(b)
+            φ(b)/Φ(b) = √(2/π)/erfcx(−b/√2)         as Φ(b) = ½ e^(−b²/2) erfcx(−b/√2)
+
+        with SciPy's erfcx(x) = e^(x²) (1 − erf x)."""
         centred, z, sigma, a, b, r = cache     # centred = ỹ − μ, z its absolute value
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r                  # φ(b)/p
-        dnats = dbits / np.log(2)              # ∂L/∂(−log p): bits = −log p/ln 2
+        dnats = dbits / np.log(2)              # ∂L/∂(−log p), as bits are −log p/log 2
         d_tilde = dnats * np.sign(centred) * h * one_minus_t / sigma         # sign = ∂z/∂ỹ = −∂z/∂μ
         grads = {"mu": -d_tilde.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}
         return d_tilde.astype(dbits.dtype), {k: g.astype(dbits.dtype) for k, g in grads.items()}

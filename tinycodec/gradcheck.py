@@ -6,7 +6,7 @@ what ∂L/∂v is, for every entry v of x and of the parameters. Moving v by ±h
     ∂L/∂v ≈ (L(v + h) − L(v − h)) / 2h
 
 By Taylor's series, L(v ± h) = L ± h L′ + h² L″/2 ± h³ L‴/6 + …: the quotient is L′ + h² L‴/6 + ….
-Rounding adds about 1e-16 L/h. If L, L′ and L‴ are about 1, both errors are 1e-11 with h = 1e-5. The
+Rounding adds about 1e-16 y/h. If y, L′ and L‴ are about 1, both errors are 1e-11 with h = 1e-5. The
 limit, `tolerance`, is 1e-6: far above these, far below mistakes, which are seldom below 1e-3."""
 import numpy as np
 
@@ -31,20 +31,20 @@ def relative_errors(layer, x, h=1e-5):
             above = dy * layer.forward(x)[0]
             v[i] = at - h
             below = dy * layer.forward(x)[0]
-            numeric[i] = np.sum(above - below) / (2 * h)   # parts of y that v[i] is not in: 0
+            numeric[i] = np.sum(above - below) / (2 * h)   # outputs without v[i] cancel exactly
             v[i] = at
-        # The floor, 1e-9, avoids 0/0.
-        errors[name] = abs(claimed - numeric) / np.maximum(abs(claimed), abs(numeric)).clip(1e-9)
+        scale = np.maximum(abs(claimed), abs(numeric)).clip(1e-9)        # not 0/0
+        errors[name] = abs(claimed - numeric) / scale
     return errors
 
 
 def check_gradients(layer, x, tolerance=1e-6, large=300):
     """Check all gradients of a layer (see layers.py) at x; of forward(*x), if x is a tuple.
 
-    Integers, and inputs whose dx is None, are left out. Returns the largest relative error; above
-    `tolerance`, an AssertionError names the worst entry. This is `relative_errors` of float64
-    copies, without its false alarms (machine/gradcheck.py). On a kink, any value between the slopes
-    of both sides is right. An array of more than `large` entries is moved as a whole, by ±h d, with
-    d random, to check Σ d·∂L/∂v. Only if that is wrong, parts of the array are moved."""
+    This is `relative_errors` of float64 copies, without its false alarms (machine/gradcheck.py). It
+    returns the largest; if that is above `tolerance`, an AssertionError names the worst entry. On a
+    kink, any value between the slopes of both sides is right. Arrays of integers, and inputs whose
+    dx is None, are left out. An array v of more than `large` entries is moved as a whole first, by
+    ±h d with random d: (L(v + h d) − L(v − h d))/2h must be Σ d·∂L/∂v. If not, parts are moved."""
     from .machine.gradcheck import check
     return check(layer, x, tolerance, large)

@@ -54,17 +54,17 @@ class LeakyReLU:
 # col2im takes any such matrix (∂L/∂cols, say), and adds each entry back to the pixel that was
 # copied there. For a row of 4 pixels, kernel 3, stride 2:
 #
-#     a b c d 0     im2col     a c           A D     col2im
-#     └───┘          --->      b d           B E      --->     A  B  C+D  E    (F was padding)
-#         └───┘                c 0           C F
+#     a b c d 0     im2col     a c           1 4     col2im
+#     └───┘          --->      b d           2 5      --->     1  2  3+4  5    (6 was padding)
+#         └───┘                c 0           3 6
 #
-# im2col takes (a, b, c, d) to (a, b, c, c, d, 0). So it is a matrix, M, with the rows 1000, 0100,
-# 0010, 0010, 0001, 0000. Mᵀ, its adjoint, takes (A, B, C, D, E, F) to (A, B, C+D, E): it is col2im.
-# The adjoint takes gradients back: if y = M x, and x changes by δ, then y changes by M δ, and L by
-# dy · M δ = (Mᵀ dy) · δ. So dx = Mᵀ dy.
+# Column by column, im2col makes (a, b, c, c, d, 0) of (a, b, c, d). So it is a matrix, M, of rows
+# 1000, 0100, 0010, 0010, 0001, 0000. Mᵀ makes (1, 2, 3+4, 5) of (1, 2, 3, 4, 5, 6): it is col2im.
+# Mᵀ, M's adjoint, takes gradients back: if y = M x, and x changes by δ, then y changes by M δ, and
+# L by dy · M δ = (Mᵀ dy) · δ. So dx = Mᵀ dy.
 #
 # Conv2D, without b, is first M, then w @. So its adjoint is first wᵀ @, then Mᵀ. ConvTranspose2D
-# has that as its forward, plus b, and Conv2D's forward in its backward:
+# has this adjoint as its forward, plus b, and Conv2D's forward in its backward:
 #
 #     Conv2D             cols = im2col(x)       y = w @ cols
 #                        dcols = wᵀ @ dy        dx = col2im(dcols)     dw = dy @ colsᵀ
@@ -72,11 +72,11 @@ class LeakyReLU:
 #                        dcols = im2col(dy)     dx = w @ dcols         dw = x @ dcolsᵀ
 #
 # (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Transposed, it is dw.) In
-# the code, cols is a stack of matrices, one for each row of y (in ConvTranspose2D, of x). NumPy's
-# `@` multiplies each, so w @ cols is (H_out, C_out, W_out·N), in images' order. dw is their sum.
+# the code, cols is a stack of matrices, one for each row of y (in ConvTranspose2D, of x), and `@`
+# goes row by row: w @ cols is (H_out, C_out, W_out·N), hence the order (H, C, W, N). dw is the sum.
 
 def same_padding(size, kernel, stride):
-    """TensorFlow's "same" padding -> (outputs, zeros before, zeros after; one more if odd)."""
+    """TensorFlow's "same" padding -> (outputs, zeros before, zeros after): as many, or one more."""
     outputs = math.ceil(size / stride)
     zeros = max((outputs - 1) * stride + kernel - size, 0)
     return outputs, zeros // 2, zeros - zeros // 2
@@ -128,7 +128,7 @@ def check_channels(x, channels):
 
 class Conv2D:
     """y = w @ im2col(x) + b: (H, C_in, W, N) -> (⌈H/stride⌉, C_out, ⌈W/stride⌉, N). w is
-    (C_out, kernel, kernel, C_in), for C_out, i, j, c as in im2col."""
+    (C_out, kernel, kernel, C_in): after C_out, i, j, c as in im2col."""
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32):
         self.params = weights_and_biases(rng, (c_out, kernel, kernel, c_in), c_out, dtype)

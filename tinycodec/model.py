@@ -7,10 +7,9 @@
           bits in the file ≈ rate = −Σ log₂ p(ỹ)        p: a prior for each latent; μ: its mean
                                   (entropy.py)
 
-    loss = rate [bits per image] + lmbda · distortion [mean of |x̂ − x|, except as in `pixel_errors`]
+    loss = rate [bits per image] + lmbda · distortion [mean of |x̂ − x|, with pixels in 0 … 1]
 
-Pixels are in 0 … 1. Noise stands in for rounding: ∂round(y)/∂y is 0 (nearly always), ∂ỹ/∂y is 1.
-"""
+Noise stands in for rounding, as ∂round(y)/∂y is 0 (almost everywhere), and ∂(y + u)/∂y is 1."""
 import numpy as np
 
 from .entropy import NoisyGaussian

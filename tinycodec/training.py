@@ -46,7 +46,7 @@ def batches(images, batch, latent_dims, rng):
 
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
     """The training. (If the model is a codec, call its fix_sigma afterwards, see codec.py.) Users
-    call `tinycodec.train` (batch 128, learning_rate 4e-3), which rounds sums otherwise: faster."""
+    call `tinycodec.train` (batch 128, learning_rate 4e-3): faster, and rounds differently."""
     from .machine.pixels import as_pixels      # uint8 (b, 28, 28) -> (28, 1, 28, b) in [0, 1]
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
