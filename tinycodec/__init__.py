@@ -1,7 +1,7 @@
 """tinycodec: a learned image codec in NumPy.
 
     image ──g_a──▶ latents ──round──▶ integers ──range coder──▶ bytes
-                                                     ▲ prior: how probable is each integer?
+                                                    ▲▼ prior: how probable is each integer?
     image ◀──g_s── latents ◀───────── integers ◀──range coder── bytes
 
 Latents are 50 numbers for a digit; g_a (analysis) and g_s (synthesis) are networks. Read,

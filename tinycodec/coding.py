@@ -12,7 +12,7 @@ Any number in the last interval names the message; here one byte does, 0x90 = 14
 width is the product of the p: its −log₂ is the information. (The decoder knows the length, 3.)"""
 import math
 
-WHOLE = 0, 2**64 - 1, 64     # low, width, digits (see `part`) of [0, 1 − 2⁻⁶⁴), as good as [0, 1)
+WHOLE = 0, 2**64 - 1, 64     # [0, 1), nearly, as (low, width, digits): see `part`
 
 
 def cumulative(k, mean, std, limit):

@@ -18,7 +18,7 @@ In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ (codec.py). 
 is the same integral, ∫ f(y) dy over |y − ŷ| < ½ = p(ŷ), and one formula serves twice. (p is a
 density, but as an area under f it is never above 1, and bits are never negative.)
 
-A latent that is always μ gets σ → 0. Then p = 1 within ½ of μ, where ỹ is: it costs 0 bits. And
+A latent that is always μ gets σ → 0. Then p = 1 within ½ of μ, where ỹ always is: 0 bits. And
 why does g_a not make latents so large that noise is nothing to them? σ must grow with them, and
 each doubling costs a bit (for large σ): twice as many integers, each half as probable."""
 import numpy as np
@@ -29,7 +29,7 @@ def probability(y_tilde, mu, sigma):
     """p(ỹ) = Φ((ỹ − μ + ½)/σ) − Φ((ỹ − μ − ½)/σ), where Φ (SciPy's ndtr) is the cdf of N(0, 1).
 
     It fails far to the right, where Φ is near 1. With μ = 0 and σ = 1, Φ(9.5) − Φ(8.5) is 1 − 1 in
-    float64, not 2^−56.55: infinitely many bits, and no gradient. It would end a training.
+    float64, not 2^−56.55: infinitely many bits, no gradient, and the end of the training.
 
     >>> p = probability(np.array([0, 1, 9]), mu=0, sigma=1)
     >>> p[:2].round(3).tolist(), (-np.log2(p[:2])).round(2).tolist(), p[2].item()
@@ -70,8 +70,8 @@ class NoisyGaussian:
 
             (φ(b) − φ(a))/(σ p) in z,    (b φ(b) − a φ(a))/p in log σ.
 
-        Far out, φ and p are 0 in float64, and these are 0/0. But with the ratios h = φ(b)/p and
-        t = φ(a)/φ(b) they are h (1 − t)/σ and h (b − t a), and no ratio is 0/0 if computed as
+        Far out, φ and p are 0 in float64, and these are 0/0. With the ratios h = φ(b)/p and
+        t = φ(a)/φ(b) they are h (1 − t)/σ and h (b − t a), and neither ratio needs φ or p:
 
             t = e^((b² − a²)/2) = e^(−z/σ²)         as a² − b² = 2z/σ²
             h = φ(b)/Φ(b)/r                         as p = r Φ(b)

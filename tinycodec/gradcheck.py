@@ -23,16 +23,16 @@ def relative_errors(layer, x, h=1e-5):
     dy = np.random.default_rng(0).uniform(1, 2, y.shape)      # a dy near 0 would hide errors
     dx, grads = layer.backward(dy, cache)
     errors = {}
-    for name, v, claimed in [("x", x, dx)] + [(n, p, grads[n]) for n, p in layer.params.items()]:
-        numeric = np.empty_like(v)
-        for i in np.ndindex(v.shape):
-            at = v[i]
-            v[i] = at + h                                  # in place: in x, or in layer.params
+    for name, a, claimed in [("x", x, dx)] + [(n, p, grads[n]) for n, p in layer.params.items()]:
+        numeric = np.empty_like(a)
+        for i in np.ndindex(a.shape):
+            v = a[i]
+            a[i] = v + h                                   # in place: in x, or in layer.params
             above = dy * layer.forward(x)[0]
-            v[i] = at - h
+            a[i] = v - h
             below = dy * layer.forward(x)[0]
-            numeric[i] = np.sum(above - below) / (2 * h)   # outputs without v[i] cancel exactly
-            v[i] = at
+            numeric[i] = np.sum(above - below) / (2 * h)   # outputs that v is not in cancel exactly
+            a[i] = v
         scale = np.maximum(abs(claimed), abs(numeric)).clip(1e-9)        # not 0/0
         errors[name] = abs(claimed - numeric) / scale
     return errors
@@ -44,7 +44,7 @@ def check_gradients(layer, x, tolerance=1e-6, large=300):
     This is `relative_errors` of float64 copies, without its false alarms (machine/gradcheck.py). It
     returns the largest; if that is above `tolerance`, an AssertionError names the worst entry. On a
     kink, any value between the slopes of both sides is right. Arrays of integers, and inputs whose
-    dx is None, are left out. An array v of more than `large` entries is moved as a whole first, by
-    ±h d with random d: (L(v + h d) − L(v − h d))/2h must be Σ d·∂L/∂v. If not, parts are moved."""
+    dx is None, are left out. To save time, an array a of more than `large` entries is moved as one,
+    ±h d with d random: (L(a + h d) − L(a − h d))/2h must be Σ d·∂L/∂a. If not, its halves are."""
     from .machine.gradcheck import check
     return check(layer, x, tolerance, large)

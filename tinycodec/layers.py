@@ -5,15 +5,14 @@
 
 A layer keeps nothing of a batch, so threads may share it. The batch is the last axis. Vectors are
 (D, N), one example per column, so that a dense layer is y = w x + b. Images are (H, C, W, N), for
-height, channels, width, batch (why: see the convolution; `Codec` has a faster one, in machine/)."""
+height, channels, width, batch. (`Codec` has faster convolutions: machine/convolution.py.)"""
 import math
 
 import numpy as np
 
 
 def weights_and_biases(rng, shape, d_out, dtype):
-    """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), b is 0. (In
-    ConvTranspose2D, fan_in and fan_out are swapped. Only their sum counts.)"""
+    """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), and b is 0."""
     fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])
     bound = math.sqrt(6 / (fan_in + fan_out))
     return {"w": rng.uniform(-bound, bound, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
@@ -60,8 +59,8 @@ class LeakyReLU:
 #
 # Column by column, im2col makes (a, b, c, c, d, 0) of (a, b, c, d). So it is a matrix, M, of rows
 # 1000, 0100, 0010, 0010, 0001, 0000. Mᵀ makes (1, 2, 3+4, 5) of (1, 2, 3, 4, 5, 6): it is col2im.
-# Mᵀ, M's adjoint, takes gradients back: if y = M x, and x changes by δ, then y changes by M δ, and
-# L by dy · M δ = (Mᵀ dy) · δ. So dx = Mᵀ dy.
+# Mᵀ, M's adjoint, takes gradients back: if y = M x, and x changes by a small δ, then y changes by
+# M δ, and L changes by dy · (M δ) = (Mᵀ dy) · δ. So dx = Mᵀ dy.
 #
 # Conv2D, without b, is first M, then w @. So its adjoint is first wᵀ @, then Mᵀ. ConvTranspose2D
 # has this adjoint as its forward, plus b, and Conv2D's forward in its backward:
@@ -72,11 +71,12 @@ class LeakyReLU:
 #                        dcols = im2col(dy)     dx = w @ dcols         dw = x @ dcolsᵀ
 #
 # (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Transposed, it is dw.) In
-# the code, cols is a stack of matrices, one for each row of y (in ConvTranspose2D, of x), and `@`
-# goes row by row: w @ cols is (H_out, C_out, W_out·N), hence the order (H, C, W, N). dw is the sum.
+# the code, cols is (H_out, kernel·kernel·C, W_out·N), a matrix for each row of y (of x, in
+# ConvTranspose2D). NumPy's `@` takes them one by one: w @ cols is (H_out, C_out, W_out·N), an image
+# already, thanks to the order (H, C, W, N). Each row has its dw; the gradient is their sum.
 
 def same_padding(size, kernel, stride):
-    """TensorFlow's "same" padding -> (outputs, zeros before, zeros after): as many, or one more."""
+    """TensorFlow's "same" padding -> (outputs, zeros before, zeros after: as many, or one more)."""
     outputs = math.ceil(size / stride)
     zeros = max((outputs - 1) * stride + kernel - size, 0)
     return outputs, zeros // 2, zeros - zeros // 2
@@ -92,7 +92,7 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q, :] = padded[stride*p + i, c, stride*q + j, :]
 
-    `padded` is x with zeros around it; : is the batch. In the code, one slice is all p, c and q. At
+    `padded` is x with zeros around it; : is the batch. In the code, a slice is all p, c and q. In
     the end, (i, j, c) becomes one axis, and (q, batch) another. For Conv2D(1, 20, 5, 2) and x of
     shape (28, 1, 28, n), padded is (31, 1, 31, n), and cols (14, 25, 14·n)."""
     height, channels, width, n = x.shape

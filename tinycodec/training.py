@@ -6,8 +6,8 @@ import numpy as np
 from .model import loss_and_gradients
 
 # Multiples of the learning rate, by trial. A step of Adam moves each weight by about the learning
-# rate. A latent is a sum over many weights, so its mean and spread move further than any of them.
-# The prior's μ and log σ are one parameter each, and must keep up.
+# rate (m̂/√v̂ is about ±1). A latent is a sum over many weights, so its mean and spread move further
+# than any of them. The prior's μ and log σ are one parameter each, and must keep up.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 
@@ -17,7 +17,7 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
     # Bias correction: in m, the g of s steps ago has the weight (1 − β₁) β₁ˢ. These add up to
-    # 1 − β₁ᵗ; the rest is the weight of the 0 at first. Divided, m̂ is a mean of g. So is v̂ of g².
+    # 1 − β₁ᵗ; the rest is the weight of the 0 at first. Divided by 1 − β₁ᵗ, m is a mean of g.
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
@@ -27,7 +27,7 @@ def schedule(step, steps, lmbda, learning_rate):
     """-> (learning rate, weight of the rate) for step = 0 … steps − 1.
 
     The learning rate falls to 0 in a straight line (Defazio et al. 2023). With lmbda below 2000 the
-    rate would win at first: latents become constant before g_s has learned to use them, and stay
+    bits would win at first: latents become constant before g_s has learned to use them, and stay
     so. So the rate's weight is warmed up, from lmbda/2000 to 1 in 10 % of steps. At step 0 the
     loss is lmbda/2000 · (rate + 2000 · distortion). A factor of the loss multiplies m̂ and √v̂
     alike, and cancels: training begins as if lmbda were 2000. (2000 and 10 % are by trial.)"""
