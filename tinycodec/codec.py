@@ -25,7 +25,7 @@ class PlainCodec(Model):
 
         Encoder and decoder must compute the same C(k) (coding.py). One different bit of σ can move
         a share to the next integer, and what follows may decode wrongly. Another machine's exp may
-        differ in its last bit, so σ itself is saved with the model. erf may differ, too, so that
+        differ in its last bit, so σ itself is saved (files/checkpoint.py). erf may differ, too, so
         only `Codec` decodes safely on another machine: constriction has an erf of its own."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
@@ -54,7 +54,7 @@ class PlainCodec(Model):
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 
     def quantise(self, y, dither=0):
-        """Latents y -> k, the integers to be coded, int32. (dither shifts their grid: 0 here.)"""
+        """Latents y -> k, integers to be coded, int32. (Codec.compress can shift μ by dither.)"""
         k = np.rint(y - (self.prior.params["mu"] + dither))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 

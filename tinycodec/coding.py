@@ -9,7 +9,8 @@ part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, 
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
-width is the product of the p: its −log₂ is the information. (The decoder knows the length, 3.)"""
+width is the product of the p, 2⁻ᴵ for I bits of information. So wide an interval has a number of
+⌈I⌉ binary digits: 5 bytes do for 38 bits. (The decoder knows the length, 3.)"""
 import math
 
 WHOLE = 0, 2**64 - 1, 64     # [0, 1), nearly, as (low, width, digits): see `part`
@@ -74,7 +75,7 @@ def decode(data, means, stds, limit):
     ValueError if it is in no integer's part. Other wrong bytes decode to wrong integers."""
     interval, integers = WHOLE, []
     for mean, std in zip(means, stds):
-        low, width, digits = interval          # the number, to as many binary digits as low has:
+        low, width, digits = interval          # number: as many binary digits of data as low has
         number = int.from_bytes(data[:digits // 8].ljust(digits // 8, b"\0"), "big")
         index = (number - low) // (width >> 24)            # which share it is in: 0, 1, …
         if index >= 2**24:
@@ -88,10 +89,10 @@ def decode(data, means, stds, limit):
 
 
 def shortest_in(interval):
-    """The fewest bytes that, as digits after the point in base 256, are a number in the interval.
+    """The fewest bytes that, as a fraction in base 256, are in the interval.
 
-    m bytes make a multiple of 256⁻ᵐ. If any of these is inside, the first at or above the lower end
-    is. So drop one byte after another, as long as that is inside. In 256ths, [0.3, 0.4) is [76.8,
+    m bytes make a multiple of 256⁻ᵐ. If any of these is inside, the first at or above low is. So
+    drop one byte after another, as long as there is one inside. In 256ths, [0.3, 0.4) is [76.8,
     102.4), and 77 is inside: one byte. (For no bytes, the first at or above 0.3 is 1, outside.)
 
     >>> shortest_in((3 * 2**64 // 10, 2**64 // 10, 64)).hex()

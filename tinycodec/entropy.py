@@ -15,8 +15,7 @@ density of ỹ = y + u is the convolution of f and u's density, which is 1 withi
          = F(ỹ + ½) − F(ỹ − ½)
 
 In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ (codec.py). So the probability of k
-is the same integral, ∫ f(y) dy over |y − ŷ| < ½ = p(ŷ), and one formula serves twice. (p is a
-density, but as an area under f it is never above 1, and bits are never negative.)
+is p(ŷ): one formula serves as density and as probability. (As an area under f, it is ≤ 1.)
 
 A latent that is always μ gets σ → 0. Then p = 1 within ½ of μ, where ỹ always is: 0 bits. And
 why does g_a not make latents so large that noise is nothing to them? σ must grow with them, and
@@ -43,8 +42,8 @@ class NoisyGaussian:
     The Gaussian is symmetric: p depends on z = |ỹ − μ| alone. So take ỹ = μ − z, left of μ. Far out
     there, both Φ are near 0, not near 1, and a difference of small numbers keeps its digits:
 
-              p                      a = (−½ − z)/σ      (drawn for the tail, z > ½;
-        ──┬───────┬────────┬──▶      b = (½ − z)/σ       else 0 is between a and b)
+              p                      a = (−½ − z)/σ
+        ──┬───────┬────────┬──▶      b = (½ − z)/σ      (right of 0 if z < ½)
           a       b        0         p = Φ(b) − Φ(a)
 
     From 38 σ on, even these Φ are 0 in float64. So take (natural) logarithms; SciPy has log Φ:
@@ -65,19 +64,19 @@ class NoisyGaussian:
         return bits.astype(y_tilde.dtype), (y_tilde - mu, z, sigma, a, b, r)
 
     def backward(self, dbits, cache):
-        """With φ = Φ', N(0, 1)'s density, φ(x) = e^(−x²/2)/√(2π), and with ∂a/∂z = ∂b/∂z = −1/σ,
-        ∂a/∂log σ = −a, ∂b/∂log σ = −b, the derivatives of −log p = −log(Φ(b) − Φ(a)) are
+        """Φ' = φ, N(0, 1)'s density, φ(x) = e^(−x²/2)/√(2π). So −∂log p = (φ(a) ∂a − φ(b) ∂b)/p. As
+        ∂a/∂z = ∂b/∂z = −1/σ, and ∂a/∂log σ = −a, ∂b/∂log σ = −b, this is
 
-            (φ(b) − φ(a))/(σ p) in z,    (b φ(b) − a φ(a))/p in log σ.
+            (φ(b) − φ(a))/(σ p) for ∂z,    (b φ(b) − a φ(a))/p for ∂log σ.
 
         Far out, φ and p are 0 in float64, and these are 0/0. With the ratios h = φ(b)/p and
         t = φ(a)/φ(b) they are h (1 − t)/σ and h (b − t a), and neither ratio needs φ or p:
 
             t = e^((b² − a²)/2) = e^(−z/σ²)         as a² − b² = 2z/σ²
             h = φ(b)/Φ(b)/r                         as p = r Φ(b)
-            φ(b)/Φ(b) = √(2/π)/erfcx(−b/√2)         as Φ(b) = ½ e^(−b²/2) erfcx(−b/√2)
+            φ(b)/Φ(b) = √(2/π)/erfcx(−b/√2)         as Φ(b) = ½ (1 − erf(−b/√2)),
 
-        with SciPy's erfcx(x) = e^(x²) (1 − erf x)."""
+        where SciPy's erfcx(x) is e^(x²) (1 − erf x), so that e^(−b²/2) cancels."""
         centred, z, sigma, a, b, r = cache     # centred = ỹ − μ, z its absolute value
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r                  # φ(b)/p

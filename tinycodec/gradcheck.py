@@ -31,7 +31,7 @@ def relative_errors(layer, x, h=1e-5):
             above = dy * layer.forward(x)[0]
             a[i] = v - h
             below = dy * layer.forward(x)[0]
-            numeric[i] = np.sum(above - below) / (2 * h)   # outputs that v is not in cancel exactly
+            numeric[i] = np.sum(above - below) / (2 * h)   # exactly 0 for outputs without v
             a[i] = v
         scale = np.maximum(abs(claimed), abs(numeric)).clip(1e-9)        # not 0/0
         errors[name] = abs(claimed - numeric) / scale
@@ -45,6 +45,6 @@ def check_gradients(layer, x, tolerance=1e-6, large=300):
     returns the largest; if that is above `tolerance`, an AssertionError names the worst entry. On a
     kink, any value between the slopes of both sides is right. Arrays of integers, and inputs whose
     dx is None, are left out. To save time, an array a of more than `large` entries is moved as one,
-    ±h d with d random: (L(a + h d) − L(a − h d))/2h must be Σ d·∂L/∂a. If not, its halves are."""
+    by ±h d, d random: (L(a + h d) − L(a − h d))/2h must be Σ d·∂L/∂a. If not, so are its halves."""
     from .machine.gradcheck import check
     return check(layer, x, tolerance, large)

@@ -13,7 +13,7 @@ import numpy as np
 
 def weights_and_biases(rng, shape, d_out, dtype):
     """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), and b is 0."""
-    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])
+    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])      # only their sum counts
     bound = math.sqrt(6 / (fan_in + fan_out))
     return {"w": rng.uniform(-bound, bound, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 
@@ -63,17 +63,17 @@ class LeakyReLU:
 # M δ, and L changes by dy · (M δ) = (Mᵀ dy) · δ. So dx = Mᵀ dy.
 #
 # Conv2D, without b, is first M, then w @. So its adjoint is first wᵀ @, then Mᵀ. ConvTranspose2D
-# has this adjoint as its forward, plus b, and Conv2D's forward in its backward:
+# has this adjoint as its forward, plus b; so its dx is Conv2D's forward, without b, of dy:
 #
 #     Conv2D             cols = im2col(x)       y = w @ cols
 #                        dcols = wᵀ @ dy        dx = col2im(dcols)     dw = dy @ colsᵀ
 #     ConvTranspose2D    cols = wᵀ @ x          y = col2im(cols)
 #                        dcols = im2col(dy)     dx = w @ dcols         dw = x @ dcolsᵀ
 #
-# (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Transposed, it is dw.) In
-# the code, cols is (H_out, kernel·kernel·C, W_out·N), a matrix for each row of y (of x, in
-# ConvTranspose2D). NumPy's `@` takes them one by one: w @ cols is (H_out, C_out, W_out·N), an image
-# already, thanks to the order (H, C, W, N). Each row has its dw; the gradient is their sum.
+# (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Transposed, it is dw.)
+# In the code, cols has a matrix (kernel·kernel·C, W_out·N) for each image row of y, or of x in
+# ConvTranspose2D. NumPy's `@` takes them one by one: w @ cols is (H_out, C_out, W_out·N), an image
+# already, thanks to the order (H, C, W, N). All rows share w, so its gradient is the sum of theirs.
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after: as many, or one more)."""
@@ -92,7 +92,7 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q, :] = padded[stride*p + i, c, stride*q + j, :]
 
-    `padded` is x with zeros around it; : is the batch. In the code, a slice is all p, c and q. In
+    `padded` is x with zeros around it; : is the batch. The code does all p, c and q by a slice. In
     the end, (i, j, c) becomes one axis, and (q, batch) another. For Conv2D(1, 20, 5, 2) and x of
     shape (28, 1, 28, n), padded is (31, 1, 31, n), and cols (14, 25, 14·n)."""
     height, channels, width, n = x.shape

@@ -4,7 +4,7 @@
       x ────────▶ y ─────────────▶ ỹ ────────▶ x̂        training: u is uniform noise in ±½
     image      latents             │        decoded     coding: ŷ = μ + round(y − μ) (codec.py)
                                    ▼
-          bits in the file ≈ rate = −Σ log₂ p(ỹ)        p: a prior for each latent; μ: its mean
+         bits of the image ≈ rate = −Σ log₂ p(ỹ)        p: a prior for each latent; μ: its mean
                                   (entropy.py)
 
     loss = rate [bits per image] + lmbda · distortion [mean of |x̂ − x|, with pixels in 0 … 1]
@@ -18,7 +18,7 @@ from .layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequenti
 
 class Model:
     """Transforms and prior, untrained, after Ballé, Laparra & Simoncelli 2017, "End-to-end
-    optimized image compression", with the layers of TensorFlow Compression's MNIST notebook."""
+    optimized image compression", with all layers of TensorFlow Compression's MNIST notebook."""
 
     def __init__(self, latent_dims=50, seed=0):
         if not (isinstance(latent_dims, (int, np.integer)) and 1 <= latent_dims <= 10_000):
@@ -43,8 +43,8 @@ class Model:
 
 
 def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0):
-    """-> (loss, rate, distortion), means over n images, and the loss's gradient in each of
-    `model.params`, by name. x are pixels, (28, 1, 28, n); noise is uniform in ±½, (latent_dims, n).
+    """-> (loss, rate, distortion), means over n images, and the loss's gradients, by name, for all
+    of `model.params`. x are pixels, (28, 1, 28, n); noise is uniform in ±½, (latent_dims, n).
     The distortion is the mean of |e| ("mae") or e² ("mse"), where e is from `pixel_errors`.
     rate_weight is below 1 at the start of some trainings (training.schedule)."""
     n = x.shape[-1]

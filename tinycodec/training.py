@@ -13,7 +13,7 @@ SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7):
     """Step t = 1, 2, … of Adam (Kingma & Ba 2015, algorithm 1), in place: p is a parameter, g the
-    loss's gradient in p; m and v are like p, at first 0. (β₂ = 0.999, the usual, does as well.)"""
+    loss's gradient for p; m and v are like p, at first 0. (β₂ is by trial; 0.999 does as well.)"""
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
     # Bias correction: in m, the g of s steps ago has the weight (1 − β₁) β₁ˢ. These add up to
@@ -46,7 +46,7 @@ def batches(images, batch, latent_dims, rng):
 
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
     """The training. (If the model is a codec, call its fix_sigma afterwards, see codec.py.) Users
-    call `tinycodec.train` (batch 128, learning_rate 4e-3): faster, and rounds differently."""
+    call `tinycodec.train` (batch 128, learning_rate 4e-3): faster, with sums in another order."""
     from .machine.pixels import as_pixels      # uint8 (b, 28, 28) -> (28, 1, 28, b) in [0, 1]
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
