@@ -71,6 +71,8 @@ def workers(threads):
         on_threads.threads = threads
         with pool or nullcontext():
             yield on_threads
+        if pool:
+            pool.join()                        # or its threads, idle, would outlive it for a moment
     finally:
         with lock:
             users -= 1
