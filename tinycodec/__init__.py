@@ -9,7 +9,7 @@ in this order: model, layers, entropy, training, coding, codec, gradcheck (all .
 hold the tool: the `Codec` that users call is in files/codec.py, `train` in machine/session.py."""
 from .files.codec import Codec
 from .files.images import read_images, write_images
-from .gradcheck import check_gradients
+from .machine.gradcheck import check_gradients
 from .machine.session import train
 from .mnist import load_mnist
 

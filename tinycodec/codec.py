@@ -26,7 +26,8 @@ class PlainCodec(Model):
         Encoder and decoder must compute the same C(k) (coding.py). One different bit of σ can move
         a share to the next integer, and what follows may decode wrongly. Another machine's exp may
         differ in its last bit, so σ itself is saved (files/checkpoint.py). erf may differ, too, so
-        only `Codec` decodes safely on another machine: constriction has an erf of its own."""
+        only `Codec` decodes safely on another machine: constriction has an erf of its own. (C does
+        not depend on μ, as k is coded with mean 0.)"""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property
@@ -54,7 +55,8 @@ class PlainCodec(Model):
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 
     def quantise(self, y, dither=0):
-        """Latents y -> k, integers to be coded, int32. (Codec.compress can shift μ by dither.)"""
+        """Latents y -> k, the integers to be coded, int32. `dither` is 0 here. (In Codec.compress
+        it may be noise that the decoder knows, too. Then ŷ − y is uniform, as in training.)"""
         k = np.rint(y - (self.prior.params["mu"] + dither))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 

@@ -9,8 +9,9 @@ part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, 
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
-width is the product of the p, 2⁻ᴵ for I bits of information. So wide an interval has a number of
-⌈I⌉ binary digits: 5 bytes do for 38 bits. (The decoder knows the length, 3.)"""
+width is the product of the p, 2⁻ᴵ for I bits of information. Multiples of 2⁻ⁿ are no further apart
+if n ≥ I, so one is inside, a number of n binary digits: 5 bytes do for 38 bits. (The decoder knows
+that there are 3 symbols.)"""
 import math
 
 WHOLE = 0, 2**64 - 1, 64     # [0, 1), nearly, as (low, width, digits): see `part`
@@ -41,7 +42,7 @@ def part(interval, k, mean, std, limit):
     Each part is narrower. When width falls below 2³², the interval is written with 32 binary digits
     more, as [57, 58)/10² is [5700, 5800)/10⁴. So width stays between 2³² and 2⁶⁴, a share is at
     least 2⁸, and rounding it down costs at most log₂(1 + 2⁻⁸) = 0.006 bits an integer. Only low
-    gets longer and longer. (All this as in constriction, where width has 64 binary digits.)"""
+    gets longer and longer. (All this as in constriction, which computes with 64-bit integers.)"""
     low, width, digits = interval
     share = width >> 24
     low += share * cumulative(k, mean, std, limit)
@@ -75,7 +76,8 @@ def decode(data, means, stds, limit):
     ValueError if it is in no integer's part. Other wrong bytes decode to wrong integers."""
     interval, integers = WHOLE, []
     for mean, std in zip(means, stds):
-        low, width, digits = interval          # number: as many binary digits of data as low has
+        low, width, digits = interval
+        # The data as a number over 2^digits, as low is: cut off, or filled up with zeros.
         number = int.from_bytes(data[:digits // 8].ljust(digits // 8, b"\0"), "big")
         index = (number - low) // (width >> 24)            # which share it is in: 0, 1, …
         if index >= 2**24:

@@ -14,11 +14,12 @@ density of ỹ = y + u is the convolution of f and u's density, which is 1 withi
          = ∫ f(y) dy      over |y − ỹ| < ½        (y = ỹ − u)
          = F(ỹ + ½) − F(ỹ − ½)
 
-In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ (codec.py). So the probability of k
-is p(ŷ): one formula serves as density and as probability. (As an area under f, it is ≤ 1.)
+In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ (codec.py). So k has the probability
+F(ŷ + ½) − F(ŷ − ½) = p(ŷ): one formula serves as density and as probability.
 
-A latent that is always μ gets σ → 0. Then p = 1 within ½ of μ, where ỹ always is: 0 bits. And
-why does g_a not make latents so large that noise is nothing to them? σ must grow with them, and
+A latent that is always μ gets σ → 0. Then p = 1 within ½ of μ, where ỹ always is: 0 bits.
+
+Why does g_a not make latents so large that noise is nothing to them? σ must grow with them, and
 each doubling costs a bit (for large σ): twice as many integers, each half as probable."""
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
@@ -70,7 +71,7 @@ class NoisyGaussian:
             (φ(b) − φ(a))/(σ p) for ∂z,    (b φ(b) − a φ(a))/p for ∂log σ.
 
         Far out, φ and p are 0 in float64, and these are 0/0. With the ratios h = φ(b)/p and
-        t = φ(a)/φ(b) they are h (1 − t)/σ and h (b − t a), and neither ratio needs φ or p:
+        t = φ(a)/φ(b) they are h (1 − t)/σ and h (b − t a), and both ratios do without φ and p:
 
             t = e^((b² − a²)/2) = e^(−z/σ²)         as a² − b² = 2z/σ²
             h = φ(b)/Φ(b)/r                         as p = r Φ(b)

@@ -13,7 +13,7 @@ import numpy as np
 
 def weights_and_biases(rng, shape, d_out, dtype):
     """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), and b is 0."""
-    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])      # only their sum counts
+    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])      # (the sum counts)
     bound = math.sqrt(6 / (fan_in + fan_out))
     return {"w": rng.uniform(-bound, bound, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 
@@ -57,13 +57,13 @@ class LeakyReLU:
 #     └───┘          --->      b d           2 5      --->     1  2  3+4  5    (6 was padding)
 #         └───┘                c 0           3 6
 #
-# Column by column, im2col makes (a, b, c, c, d, 0) of (a, b, c, d). So it is a matrix, M, of rows
-# 1000, 0100, 0010, 0010, 0001, 0000. Mᵀ makes (1, 2, 3+4, 5) of (1, 2, 3, 4, 5, 6): it is col2im.
+# Column by column, im2col turns (a, b, c, d) into (a, b, c, c, d, 0). So it is a matrix, M, of rows
+# 1000, 0100, 0010, 0010, 0001, 0000. Mᵀ turns (1, …, 6) into (1, 2, 3+4, 5): it is col2im.
 # Mᵀ, M's adjoint, takes gradients back: if y = M x, and x changes by a small δ, then y changes by
 # M δ, and L changes by dy · (M δ) = (Mᵀ dy) · δ. So dx = Mᵀ dy.
 #
-# Conv2D, without b, is first M, then w @. So its adjoint is first wᵀ @, then Mᵀ. ConvTranspose2D
-# has this adjoint as its forward, plus b; so its dx is Conv2D's forward, without b, of dy:
+# Conv2D, without b, is first M, then w @. So its adjoint is first wᵀ @, then Mᵀ: (w M)ᵀ = Mᵀ wᵀ.
+# That is ConvTranspose2D's forward, without b. So its dx is Conv2D's forward, without b, of dy:
 #
 #     Conv2D             cols = im2col(x)       y = w @ cols
 #                        dcols = wᵀ @ dy        dx = col2im(dcols)     dw = dy @ colsᵀ

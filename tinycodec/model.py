@@ -9,7 +9,8 @@
 
     loss = rate [bits per image] + lmbda · distortion [mean of |x̂ − x|, with pixels in 0 … 1]
 
-Noise stands in for rounding, as ∂round(y)/∂y is 0 (almost everywhere), and ∂(y + u)/∂y is 1."""
+Noise stands in for rounding. Either moves y by ½ at most, but ∂round(y)/∂y is 0 almost everywhere,
+and ∂(y + u)/∂y is 1."""
 import numpy as np
 
 from .entropy import NoisyGaussian
@@ -21,21 +22,19 @@ class Model:
     optimized image compression", with all layers of TensorFlow Compression's MNIST notebook."""
 
     def __init__(self, latent_dims=50, seed=0):
-        if not (isinstance(latent_dims, (int, np.integer)) and 1 <= latent_dims <= 10_000):
-            raise ValueError(f"expected latent_dims, from 1 to 10000, got {latent_dims!r}")
         rng = np.random.default_rng(seed)
-        self.latent_dims = int(latent_dims)
+        self.latent_dims = latent_dims
         self.g_a = Sequential(     # 5×5, stride 2; (28, 1, 28, n) is (H, C, W, n), see layers.py
             Conv2D(1, 20, 5, 2, rng), LeakyReLU(),                 # (14, 20, 14, n)
             Conv2D(20, 50, 5, 2, rng), LeakyReLU(),                # (7, 50, 7, n)
             Reshape(7 * 50 * 7), Dense(2450, 500, rng), LeakyReLU(),       # (500, n)
-            Dense(500, self.latent_dims, rng))                     # (latent_dims, n)
+            Dense(500, latent_dims, rng))                          # (latent_dims, n)
         self.g_s = Sequential(                                     # and the same way back
-            Dense(self.latent_dims, 500, rng), LeakyReLU(),
+            Dense(latent_dims, 500, rng), LeakyReLU(),
             Dense(500, 2450, rng), LeakyReLU(), Reshape(7, 50, 7),
             ConvTranspose2D(50, 20, 5, 2, rng), LeakyReLU(),
             ConvTranspose2D(20, 1, 5, 2, rng), LeakyReLU())        # (28, 1, 28, n), not clipped
-        self.prior = NoisyGaussian(self.latent_dims)
+        self.prior = NoisyGaussian(latent_dims)
 
     @property
     def params(self):      # by name, as "g_a.0.w": the layers' own arrays, to be changed in place
@@ -63,7 +62,7 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
 
     # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ |e| (or e²). de is ∂|e|/∂e (or
     # ∂e²/∂e) of each pixel: 0 where `pixel_errors` puts 0.
-    dx_hat = de * float(lmbda / x.size)    # (an np.float64 lmbda would make dx_hat float64)
+    dx_hat = de * float(lmbda / x.size)    # a Python float leaves float32 as it is
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
     # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back;

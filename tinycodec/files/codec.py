@@ -1,4 +1,6 @@
 """What users call: the codec of the lesson, with `constriction`'s range coder, an encoder that searches, and files."""
+import numpy as np
+
 from ..codec import PlainCodec
 from ..machine.convolution import accelerate
 from ..machine.rangecoder import GaussianRangeCoder
@@ -11,7 +13,9 @@ class Codec(PlainCodec):
     """A learned codec of 28×28 grey images, untrained (see `train`)."""
 
     def __init__(self, latent_dims=50, seed=0):
-        super().__init__(latent_dims, seed)
+        if not (isinstance(latent_dims, (int, np.integer)) and 1 <= latent_dims <= 10_000):
+            raise ValueError(f"expected latent_dims, from 1 to 10000, got {latent_dims!r}")
+        super().__init__(int(latent_dims), seed)
         for network in (self.g_a, self.g_s):
             accelerate(network)
         self.g_a.layers[0].input_gradient = False          # nobody needs that of the images

@@ -90,8 +90,16 @@ def search_beside(state, arrays, tolerance, large):
 
 
 @np.errstate(all="ignore")
-def check(layer, x, tolerance, large):
-    """-> the largest relative error; see `tinycodec.check_gradients`."""
+def check_gradients(layer, x, tolerance=1e-6, large=300):
+    """Check all gradients of a layer (see layers.py) at x; if x is a tuple, of forward(*x).
+
+    This is `tinycodec.gradcheck.relative_errors`, of float64 copies and without its false alarms. It returns the largest
+    relative error. If that is above `tolerance`, an AssertionError names the worst entry. At a kink, any value between
+    the slopes on both sides is right. Arrays of integers, and inputs whose dx is None, are left out.
+
+    An array a of more than `large` entries would take long. So all of it is moved at once, by ±h d with a random d:
+    (L(a + h d) − L(a − h d))/2h must be Σ d·∂L/∂a. If it is not, each half is moved, and so on, to find the wrong entries.
+    """
     if not tolerance > 0:
         raise ValueError(f"expected a positive tolerance, got {tolerance!r}")
     xs = tuple(map(np.array, x)) if isinstance(x, tuple) else [np.array(x)]     # copies: x may be (a, a)
