@@ -26,8 +26,7 @@ class PlainCodec(Model):
         Encoder and decoder must compute the same C(k) (coding.py). One different bit of σ can move
         a share to the next integer, and what follows may decode wrongly. Another machine's exp may
         differ in its last bit, so σ itself is saved (files/checkpoint.py). erf may differ, too, so
-        only `Codec` decodes safely on another machine: constriction has an erf of its own. (C does
-        not depend on μ, as k is coded with mean 0.)"""
+        only `Codec` decodes safely on another machine: constriction has an erf of its own."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property

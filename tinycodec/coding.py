@@ -9,16 +9,16 @@ part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, 
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
-width is the product of the p, 2⁻ᴵ for I bits of information. Multiples of 2⁻ⁿ are no further apart
-if n ≥ I, so one is inside, a number of n binary digits: 5 bytes do for 38 bits. (The decoder knows
-that there are 3 symbols.)"""
+width is the product of the p, 2⁻ᴵ for I bits of information. If n ≥ I, multiples of 2⁻ⁿ are no
+further apart than that, so one is inside: a number of n binary digits. 5 bytes do for 38 bits.
+(The decoder knows that there are 3 symbols.)"""
 import math
 
 WHOLE = 0, 2**64 - 1, 64     # [0, 1), nearly, as (low, width, digits): see `part`
 
 
 def cumulative(k, mean, std, limit):
-    """C(k). An interval is cut into 2²⁴ equal shares. The first C(k) belong to integers below k.
+    """An interval is cut into 2²⁴ equal shares. The first C(k) belong to integers below k.
 
     So k itself has C(k + 1) − C(k) shares, and its p is (C(k + 1) − C(k))/2²⁴. Each integer in
     ±limit gets one share, so that none is impossible. The remaining shares are dealt out by the cdf
@@ -73,11 +73,11 @@ def decode(data, means, stds, limit):
 
     0x93/256 = 0.5742 is in 0's part of [0, 1), then in 1's part of that, then in −2's part of that.
 
-    ValueError if it is in no integer's part. Other wrong bytes decode to wrong integers."""
+    ValueError if the number is in no integer's part. Other wrong bytes decode to wrong integers."""
     interval, integers = WHOLE, []
     for mean, std in zip(means, stds):
         low, width, digits = interval
-        # The data as a number over 2^digits, as low is: cut off, or filled up with zeros.
+        # number/2^digits is the data, cut off (or filled up with zeros) where low ends.
         number = int.from_bytes(data[:digits // 8].ljust(digits // 8, b"\0"), "big")
         index = (number - low) // (width >> 24)            # which share it is in: 0, 1, …
         if index >= 2**24:
@@ -94,7 +94,7 @@ def shortest_in(interval):
     """The fewest bytes that, as a fraction in base 256, are in the interval.
 
     m bytes make a multiple of 256⁻ᵐ. If any of these is inside, the first at or above low is. So
-    drop one byte after another, as long as there is one inside. In 256ths, [0.3, 0.4) is [76.8,
+    drop byte after byte, as long as a multiple is inside. In 256ths, [0.3, 0.4) is [76.8,
     102.4), and 77 is inside: one byte. (For no bytes, the first at or above 0.3 is 1, outside.)
 
     >>> shortest_in((3 * 2**64 // 10, 2**64 // 10, 64)).hex()

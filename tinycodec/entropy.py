@@ -65,19 +65,19 @@ class NoisyGaussian:
         return bits.astype(y_tilde.dtype), (y_tilde - mu, z, sigma, a, b, r)
 
     def backward(self, dbits, cache):
-        """Φ' = φ, N(0, 1)'s density, φ(x) = e^(−x²/2)/√(2π). So −∂log p = (φ(a) ∂a − φ(b) ∂b)/p. As
-        ∂a/∂z = ∂b/∂z = −1/σ, and ∂a/∂log σ = −a, ∂b/∂log σ = −b, this is
+        """Φ' = φ, N(0, 1)'s density, φ(x) = e^(−x²/2)/√(2π). So ∂p = φ(b) ∂b − φ(a) ∂a. As
+        ∂a/∂z = ∂b/∂z = −1/σ, and ∂a/∂log σ = −a, ∂b/∂log σ = −b,
 
-            (φ(b) − φ(a))/(σ p) for ∂z,    (b φ(b) − a φ(a))/p for ∂log σ.
+            −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ      with h = φ(b)/p,
+            −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)           t = φ(a)/φ(b).
 
-        Far out, φ and p are 0 in float64, and these are 0/0. With the ratios h = φ(b)/p and
-        t = φ(a)/φ(b) they are h (1 − t)/σ and h (b − t a), and both ratios do without φ and p:
+        Far out, φ and p are 0 in float64, and h is 0/0. But h and t can do without them:
 
             t = e^((b² − a²)/2) = e^(−z/σ²)         as a² − b² = 2z/σ²
             h = φ(b)/Φ(b)/r                         as p = r Φ(b)
             φ(b)/Φ(b) = √(2/π)/erfcx(−b/√2)         as Φ(b) = ½ (1 − erf(−b/√2)),
 
-        where SciPy's erfcx(x) is e^(x²) (1 − erf x), so that e^(−b²/2) cancels."""
+        where SciPy's erfcx(x) is e^(x²) (1 − erf x), so that e^(−b²/2) cancels in φ(b)/Φ(b)."""
         centred, z, sigma, a, b, r = cache     # centred = ỹ − μ, z its absolute value
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r                  # φ(b)/p

@@ -7,7 +7,7 @@ what ∂L/∂v is, for every entry v of x and of the parameters. Moving v by ±h
 
 By Taylor's series, L(v ± h) = L ± h L′ + h² L″/2 ± h³ L‴/6 + …: the quotient is L′ + h² L‴/6 + ….
 Rounding y by some 1e-16 adds 1e-16/h. With h = 1e-5 both errors are about 1e-11, if y, L′ and L‴
-are about 1. A limit of 1e-6 is far above these, and far below mistakes: seldom below 1e-3."""
+are about 1. A limit of 1e-6 is far above that. Mistakes cause errors that are seldom below 1e-3."""
 import numpy as np
 
 
@@ -24,7 +24,7 @@ def relative_errors(layer, x, h=1e-5):
 
     The 0.28 is a false alarm: for 3e-6, one of the two points, v − h, is beyond the kink at 0. What
     users call, tinycodec.check_gradients (machine/gradcheck.py), has no false alarms, and is faster
-    for large arrays. It moves them as one, in a random direction, to begin with."""
+    for large arrays: it first moves all entries at once, in a random direction."""
     y, cache = layer.forward(x)
     dy = np.random.default_rng(0).uniform(1, 2, y.shape)      # a dy near 0 would hide errors
     dx, grads = layer.backward(dy, cache)
@@ -37,7 +37,8 @@ def relative_errors(layer, x, h=1e-5):
             above = dy * layer.forward(x)[0]
             a[i] = v - h
             below = dy * layer.forward(x)[0]
-            numeric[i] = np.sum(above - below) / (2 * h)   # what does not depend on v is exactly 0
+            # Subtracted before summing, so that outputs that do not depend on v cancel exactly.
+            numeric[i] = np.sum(above - below) / (2 * h)
             a[i] = v
         scale = np.maximum(abs(claimed), abs(numeric)).clip(1e-9)        # not 0/0
         errors[name] = abs(claimed - numeric) / scale

@@ -13,7 +13,7 @@ import numpy as np
 
 def weights_and_biases(rng, shape, d_out, dtype):
     """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), and b is 0."""
-    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])      # (the sum counts)
+    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])    # or swapped: the sum counts
     bound = math.sqrt(6 / (fan_in + fan_out))
     return {"w": rng.uniform(-bound, bound, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 
@@ -50,20 +50,20 @@ class LeakyReLU:
 
 # --- convolution: each output is the dot product of a filter and a patch of the image --------
 # im2col copies the patches into the columns of a matrix, cols, so that the outputs are w @ cols.
-# col2im takes any such matrix (∂L/∂cols, say), and adds each entry back to the pixel that was
-# copied there. For a row of 4 pixels, kernel 3, stride 2:
+# col2im takes any such matrix (∂L/∂cols, say), and adds each entry to the pixel that im2col copies
+# to its place. For a row of 4 pixels, kernel 3, stride 2:
 #
-#     a b c d 0     im2col     a c           1 4     col2im
-#     └───┘          --->      b d           2 5      --->     1  2  3+4  5    (6 was padding)
-#         └───┘                c 0           3 6
+#     a b c d 0     im2col     a c     │     1 4     col2im
+#     └───┘          --->      b d     │     2 5      --->     1  2  3+4  5    (6 is padding's)
+#         └───┘                c 0     │     3 6
 #
 # Column by column, im2col turns (a, b, c, d) into (a, b, c, c, d, 0). So it is a matrix, M, of rows
 # 1000, 0100, 0010, 0010, 0001, 0000. Mᵀ turns (1, …, 6) into (1, 2, 3+4, 5): it is col2im.
-# Mᵀ, M's adjoint, takes gradients back: if y = M x, and x changes by a small δ, then y changes by
-# M δ, and L changes by dy · (M δ) = (Mᵀ dy) · δ. So dx = Mᵀ dy.
+# Mᵀ, M's adjoint, takes gradients back: if cols = M x, and x changes by a small δ, cols changes by
+# M δ, and L by dcols · (M δ) = (Mᵀ dcols) · δ. So dx = Mᵀ dcols. So it is for any linear map.
 #
 # Conv2D, without b, is first M, then w @. So its adjoint is first wᵀ @, then Mᵀ: (w M)ᵀ = Mᵀ wᵀ.
-# That is ConvTranspose2D's forward, without b. So its dx is Conv2D's forward, without b, of dy:
+# This is ConvTranspose2D's forward, without b. ConvTranspose2D's adjoint is Conv2D's forward again:
 #
 #     Conv2D             cols = im2col(x)       y = w @ cols
 #                        dcols = wᵀ @ dy        dx = col2im(dcols)     dw = dy @ colsᵀ

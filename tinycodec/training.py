@@ -6,8 +6,8 @@ import numpy as np
 from .model import loss_and_gradients
 
 # Multiples of the learning rate, by trial. A step of Adam moves each weight by about the learning
-# rate, or less (|m̂|/√v̂ is 1 or less). A latent is a sum over many weights, so its mean and spread
-# move further than any of them. The prior's μ and log σ are one parameter each, and must keep up.
+# rate, seldom by more. A latent is a sum over many weights, so its mean and spread move further
+# than any of them. The prior's μ and log σ are one parameter each, and must keep up.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 
@@ -17,8 +17,8 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
     # Bias correction: in m, the g of s steps ago has the weight (1 − β₁) β₁ˢ. These add up to
-    # 1 − β₁ᵗ; the rest is the weight of the 0 at first. Divided by 1 − β₁ᵗ, m is a mean of g. For
-    # v likewise. (epsilon: no 0/0.)
+    # 1 − β₁ᵗ; the rest is the weight of the 0 at first. Divided by 1 − β₁ᵗ, m is a mean of g alone,
+    # and so is v of g². Dividing by √v̂ makes the step the same for large and for small gradients.
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
