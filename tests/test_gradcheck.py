@@ -571,7 +571,7 @@ class Packed:
 
 
 def test_a_parameter_that_forward_does_not_read_is_named_as_such(rng):
-    with pytest.raises(AssertionError, match=r"params\['(w|b)'\].*\(forward does not read this array\)"):
+    with pytest.raises(AssertionError, match=r"params\['(w|b)'\].*\(moving this array changes no output: does forward read it\?\)"):
         check_gradients(Packed(rng), rng.normal(size=(2, 3)))
 
 
@@ -621,3 +621,47 @@ def test_parameters_that_no_copy_in_float64_can_take_the_place_of_are_an_error(r
 def test_a_tolerance_that_allows_nothing_or_anything_is_an_error(tolerance, rng):
     with pytest.raises(ValueError, match="expected a positive tolerance, got"):
         check_gradients(LeakyReLU(), rng.normal(size=3), tolerance=tolerance)
+
+
+class Given:
+    """y = a x + b, with parameters and gradients as given."""
+
+    def __init__(self, params, **returned):
+        self.params, self.returned = params, returned
+
+    def forward(self, *xs):
+        return self.params["a"] * xs[0] + self.params["b"], xs
+
+    def backward(self, dy, xs):
+        dx = tuple(self.params["a"] * dy if i == 0 else np.zeros_like(x) for i, x in enumerate(xs))
+        grads = {"a": (dy * xs[0]).sum(), "b": dy.sum()}
+        return self.returned.get("dx", dx), self.returned.get("grads", grads)
+
+
+ARRAYS = {"a": np.array(1.0), "b": np.array(1.0)}
+
+
+def test_two_parameters_of_one_value_are_two():
+    check_gradients(Given(ARRAYS), (np.array([1.0, 2.0]),))
+
+
+@pytest.mark.parametrize("layer, inputs, error, message", [
+    (Given({"a": 1.0, "b": 1.0}), 1, TypeError, r"expected params\['a'\] to be an array, got one float"),
+    (Given({"a": np.array(1.0), "b": 2}), 1, TypeError, r"expected params\['b'\] to be an array, got one int"),
+    (Given([1.0]), 1, TypeError, "expected params, a dict of arrays, got one list"),
+    (Given(ARRAYS, grads=[1.0, 1.0]), 1, TypeError, "expected a dict of gradients from backward, got one list"),
+    (Given(ARRAYS, grads={"a": np.array(3.0), "b": None}), 1, AssertionError, r"params\['b'\] of shape \(\), got None"),
+    (Given(ARRAYS, dx=(np.ones(2), np.ones(2), np.ones(2))), 2, TypeError, "expected 2 gradients in dx from backward, got 3")])
+def test_what_is_no_gradient_or_no_parameter_is_named(layer, inputs, error, message):
+    with pytest.raises(error, match=message):
+        check_gradients(layer, (np.array([1.0, 2.0]),) * inputs)
+
+
+def test_a_gradient_whose_square_is_infinite_hides_no_error():
+    with pytest.raises(AssertionError, match=r"wrong gradient at x\[0\]"):
+        check_gradients(Function(np.exp, lambda x: -np.exp(x)), np.array([360.0, 0.0]))
+
+
+def test_an_error_below_a_millionth_is_told_from_none():
+    with pytest.raises(AssertionError, match=r"a factor of 1\.0000001"):
+        check_gradients(Function(np.sin, lambda x: (1 + 1e-7) * np.cos(x)), np.array([0.5]), tolerance=1e-8)

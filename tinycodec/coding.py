@@ -10,7 +10,7 @@ part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, 
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
 width is the product of the p, 2⁻ᴵ for I bits of information. If n ≥ I, multiples of 2⁻ⁿ are no
-further apart than that, so one is inside: a number of n binary digits. 5 bytes do for 38 bits.
+further apart than it is wide, so one is inside, with n binary digits: 5 bytes do for 38 bits.
 (The decoder knows that there are 3 symbols.)"""
 import math
 

@@ -23,8 +23,8 @@ def relative_errors(layer, x, h=1e-5):
     [0.0, 0.28, 0.0]
 
     The 0.28 is a false alarm: for 3e-6, one of the two points, v − h, is beyond the kink at 0. What
-    users call, tinycodec.check_gradients (machine/gradcheck.py), has no false alarms, and is faster
-    for large arrays: it first moves all entries at once, in a random direction."""
+    users call, tinycodec.check_gradients (machine/gradcheck.py), knows kinks and rounding, and is
+    faster for large arrays: it first moves all entries at once, in a random direction."""
     y, cache = layer.forward(x)
     dy = np.random.default_rng(0).uniform(1, 2, y.shape)      # a dy near 0 would hide errors
     dx, grads = layer.backward(dy, cache)

@@ -62,15 +62,16 @@ class LeakyReLU:
 # Mᵀ, M's adjoint, takes gradients back: if cols = M x, and x changes by a small δ, cols changes by
 # M δ, and L by dcols · (M δ) = (Mᵀ dcols) · δ. So dx = Mᵀ dcols. So it is for any linear map.
 #
-# Conv2D, without b, is first M, then w @. So its adjoint is first wᵀ @, then Mᵀ: (w M)ᵀ = Mᵀ wᵀ.
-# This is ConvTranspose2D's forward, without b. ConvTranspose2D's adjoint is Conv2D's forward again:
+# Conv2D, without b, is first M, then w @, which does the same to each column. So its adjoint is
+# first wᵀ @, then Mᵀ. This is ConvTranspose2D's forward, without b. The adjoint of that is Conv2D's
+# forward again:
 #
 #     Conv2D             cols = im2col(x)       y = w @ cols
 #                        dcols = wᵀ @ dy        dx = col2im(dcols)     dw = dy @ colsᵀ
 #     ConvTranspose2D    cols = wᵀ @ x          y = col2im(cols)
 #                        dcols = im2col(dy)     dx = w @ dcols         dw = x @ dcolsᵀ
 #
-# (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Transposed, it is dw.)
+# (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Its transpose is dw.)
 # In the code, cols has a matrix (kernel·kernel·C, W_out·N) for each image row of y, or of x in
 # ConvTranspose2D. NumPy's `@` takes them one by one: w @ cols is (H_out, C_out, W_out·N), an image
 # already, thanks to the order (H, C, W, N). All rows share w, so its gradient is the sum of theirs.

@@ -17,11 +17,10 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
     # Bias correction: in m, the g of s steps ago has the weight (1 − β₁) β₁ˢ. These add up to
-    # 1 − β₁ᵗ; the rest is the weight of the 0 at first. Divided by 1 − β₁ᵗ, m is a mean of g alone,
-    # and so is v of g². Dividing by √v̂ makes the step the same for large and for small gradients.
+    # 1 − β₁ᵗ; the rest is the weight of the 0 at first. Divided by 1 − β₁ᵗ, m is a mean of g alone.
     m_hat = m / (1 - beta1**t)
-    v_hat = v / (1 - beta2**t)
-    p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
+    v_hat = v / (1 - beta2**t)                     # and this of g²
+    p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)      # as far if all g are small
 
 
 def schedule(step, steps, lmbda, learning_rate):
@@ -29,7 +28,7 @@ def schedule(step, steps, lmbda, learning_rate):
 
     The learning rate falls to 0 in a straight line (Defazio et al. 2023). The weight of the rate is
     warmed up: with lmbda below 2000, bits would win at first, and latents become constant before
-    g_s has learned to use them. They would stay so, as g_s had no use for them. So in the first
+    g_s has learned to use them. They would stay so, as g_s would then ignore them. So in the first
     10 % of steps the weight goes from lmbda/2000 to 1. At step 0 the loss is lmbda/2000 · (rate +
     2000 · distortion). Adam cancels a factor of the loss, which multiplies m̂ and √v̂ alike. So
     training begins as if lmbda were 2000. (2000 and 10 % are by trial.)"""

@@ -8,7 +8,9 @@ from .layer_calls import brackets, directions, expect_finite, output, parameters
 
 def rounding(pairs):
     """Ends alarms at gradients of 0: if values v are rounded, ⟨g, y⟩ is off by about ε |v ∂/∂v|."""
-    return 1e-15 * sum(np.linalg.norm(np.where(np.isfinite(a), v * a, 0)) for v, a in pairs)
+    products = [np.where(np.isfinite(a), v * a, 0) for v, a in pairs]
+    most = max(np.abs(p).max(initial=0) for p in products) or 1     # its square may be too large for float64
+    return 1e-15 * most * sum(np.linalg.norm(p / most) for p in products)
 
 
 def compare(f, claimed, noise, limit, alone, h=1e-5, most=np.inf):
@@ -58,10 +60,10 @@ def search(state, g, noise, name, v, a, tolerance, large):
         else:
             where = brackets(np.unravel_index(part[0], v.shape))
             found.append((at_kink(f, claimed, noise, limit), error, f"{name}{where}: backward gives {claimed:.9g}, "
-                          f"central differences {numeric:.9g}, a factor of {claimed / numeric:.6g}"))
+                          f"central differences {numeric:.9g}, a factor of {claimed / numeric:.{6 if error > 1e-5 else 12}g}"))
     rank, error, report = max(found, default=(0, right, ""))
     if rank and ignored(state, v):
-        report += " (forward does not read this array)"
+        report += " (moving this array changes no output: does forward read it?)"
     count = f"{sum(r == rank for r, *_ in found)}{' or more' * bool(parts)} of {v.size} entries"
     return rank, error if rank else right, f"{report}; {count}", bool(found) and rank < 2
 
@@ -93,9 +95,10 @@ def search_beside(state, arrays, tolerance, large):
 def check_gradients(layer, x, tolerance=1e-6, large=300):
     """Check all gradients of a layer (see layers.py) at x; if x is a tuple, of forward(*x).
 
-    This is `tinycodec.gradcheck.relative_errors`, of float64 copies and without its false alarms. It returns the largest
-    relative error. If that is above `tolerance`, an AssertionError names the worst entry. At a kink, any value between
-    the slopes on both sides is right. Arrays of integers, and inputs whose dx is None, are left out.
+    This is `tinycodec.gradcheck.relative_errors` of float64 copies, with far fewer false alarms. It returns the largest
+    relative error. If that is above `tolerance`, an AssertionError names the worst entry. What rounding of the largest
+    values may cause is no error. At a kink, any value between the slopes on both sides is right. Arrays of integers, and
+    inputs whose dx is None, are left out.
 
     An array a of more than `large` entries would take long. So all of it is moved at once, by ±h d with a random d:
     (L(a + h d) − L(a − h d))/2h must be Σ d·∂L/∂a. If it is not, each half is moved, and so on, to find the wrong entries.

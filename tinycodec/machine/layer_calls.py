@@ -30,7 +30,13 @@ def pair(result, names):
 
 
 def parameters(layer):
-    return getattr(layer, "params", None) or {}
+    params = getattr(layer, "params", None) or {}
+    if not isinstance(params, dict):
+        raise TypeError(f"expected params, a dict of arrays, got one {type(params).__name__}")
+    for key, p in params.items():           # a number in it cannot be moved in place, and two equal ones may be one object
+        if not isinstance(p, np.ndarray):
+            raise TypeError(f"expected params[{key!r}] to be an array, got one {type(p).__name__}")
+    return params
 
 
 def brackets(index):
@@ -57,11 +63,17 @@ def run(layer, xs):
     dx, grads = pair(layer.backward(g.copy(), cache), "(dx, grads) from backward")
     if isinstance(xs, tuple) and not isinstance(dx, (tuple, list, type(None))):
         raise TypeError(f"expected a tuple dx from backward, as x is one, got one {type(dx).__name__}")
+    if isinstance(xs, tuple) and dx is not None and len(dx) > len(xs):
+        raise TypeError(f"expected {len(xs)} gradients in dx from backward, got {len(dx)}")
+    if not isinstance(grads, (dict, type(None))):
+        raise TypeError(f"expected a dict of gradients from backward, got one {type(grads).__name__}")
     given = dict(zip(values, dx if isinstance(xs, tuple) and dx is not None else [dx] * len(xs)))
     given |= {f"params[{key!r}]": a for key, a in (grads or {}).items()}
     for name in values | given:
         shape, got = (np.shape(d[name]) if name in d else "none" for d in (values, given))
-        if shape != got and given.get(name, 0) is not None:
+        if given.get(name, 0) is None:                     # for inputs and integers
+            got = shape if name.startswith("x") or values[name].dtype.kind != "f" else None
+        if shape != got:
             raise AssertionError(f"expected a gradient of {name} of shape {shape}, got {got}")
     for name, v in values.items():
         if v.dtype.kind == "f" and v.dtype != float and given[name] is not None:     # it would not be checked
