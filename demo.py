@@ -1,6 +1,6 @@
 """The guided tour: train a codec, compress real digits into a real file, decode it elsewhere.
 
-    python demo.py                  three or four minutes on two cores
+    python demo.py                  two to four minutes on two cores
     python demo.py --epochs 15      the reference's setting
 """
 import argparse

@@ -100,6 +100,12 @@ def test_samples_are_different_images(n, codec, rng):
     assert len(np.unique(samples, axis=0)) == n
 
 
+@pytest.mark.parametrize("arguments", [(-1, np.random.default_rng(0)), (2.5, np.random.default_rng(0)), (3, None), (3, 0)])
+def test_what_is_no_number_or_no_generator_draws_no_samples(arguments, codec):
+    with pytest.raises(ValueError, match="expected a number of images and a numpy.random.Generator, got"):
+        codec.sample(*arguments)
+
+
 def test_the_same_generator_draws_the_same_samples(codec):
     a, b = (codec.sample(5, np.random.default_rng(3)) for _ in range(2))
     np.testing.assert_array_equal(a, b)
@@ -260,6 +266,12 @@ def test_wrong_latents_are_an_error(codec):
 def test_wrong_latent_dims_are_an_error(latent_dims):
     with pytest.raises(ValueError, match="expected latent_dims"):
         tc.Codec(latent_dims=latent_dims)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a"])
+def test_a_seed_that_numpy_does_not_take_is_an_error_in_our_words(seed):
+    with pytest.raises(ValueError, match=f"expected a seed, an integer from 0, got {seed!r}"):
+        tc.Codec(2, seed)
 
 
 # --- for ever: `golden/` holds a model and what it once wrote and read ---

@@ -144,3 +144,23 @@ def test_the_shortest_bytes_in_an_interval_are_in_it_and_none_shorter_are(rng):
         assert low <= int.from_bytes(data.ljust(3, b"\0"), "big") < low + width
         shorter = 256 ** (4 - len(data))                   # numbers of one byte less are its multiples
         assert not data or -(-low // shorter) * shorter >= low + width
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.int64])
+def test_the_coder_by_the_book_takes_numpys_integers(kind):
+    k, means, stds = np.array([0, 1, -2], np.int8), np.zeros(3), np.ones(3)
+    data = encode(k, means, stds, kind(20))
+    assert data == b"\x93" and decode(data, means, stds, kind(20)) == k.tolist()
+
+
+@pytest.mark.parametrize("k", [-21, 21, 10**6])
+def test_the_coder_by_the_book_refuses_integers_beyond_its_limit(k):
+    with pytest.raises(ValueError, match=f"expected integers in ±20, got {k}"):
+        encode([0, k], [0, 0], [1, 1], 20)
+
+
+def test_the_coder_by_the_book_refuses_lists_of_different_lengths():
+    with pytest.raises(ValueError):
+        encode([0, 1, 2], [0], [1], 20)
+    with pytest.raises(ValueError):
+        decode(b"", [0, 0], [1], 20)

@@ -206,3 +206,8 @@ def test_pickled_objects_are_refused():
 def test_a_folder_without_png_files_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="expected PNG files in this folder, got none"):
         read_images(tmp_path)
+
+
+def test_no_files_are_an_error():
+    with pytest.raises(ValueError, match="expected files or folders of images, got none"):
+        read_images()

@@ -187,10 +187,16 @@ def test_weights_that_are_not_finite_after_an_epoch_end_the_training_before_they
 @pytest.mark.parametrize("options, message", [
     ({"lmbda": 0}, "positive, finite lmbda, got 0"), ({"lmbda": np.nan}, "lmbda"), ({"epochs": 0}, "epochs"),
     ({"batch": 1.5}, "batch"), ({"threads": -1}, "threads"), ({"learning_rate": -1}, "learning_rate"),
-    ({"distortion": "ssim"}, "'mae' or 'mse', got 'ssim'")])
+    ({"distortion": "ssim"}, "'mae' or 'mse', got 'ssim'"), ({"seed": -1}, "expected a seed, an integer from 0, got -1"),
+    ({"lmbda": "a"}, "lmbda, got 'a'"), ({"learning_rate": None}, "learning_rate, got None")])
 def test_wrong_options_are_an_error(options, message, mnist):
     with pytest.raises(ValueError, match=message):
         tc.train(tc.Codec(latent_dims=2), mnist[0][:2], **({"lmbda": 1, "epochs": 1, "progress": False} | options))
+
+
+def test_what_is_no_codec_is_an_error_before_it_is_trained(mnist):
+    with pytest.raises(ValueError, match="expected a codec, got one Model"):
+        tc.train(Model(2), mnist[0][:2], 1)
 
 
 def test_nothing_to_train_on_is_an_error():

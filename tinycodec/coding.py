@@ -10,8 +10,7 @@ part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, 
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
 width is the product of the p, 2⁻ᴵ for I bits of information. If n ≥ I, multiples of 2⁻ⁿ are no
-further apart than it is wide, so one is inside, with n binary digits: 5 bytes do for 38 bits.
-(The decoder knows that there are 3 symbols.)"""
+further apart than it is wide, so one is inside, with n binary digits: 5 bytes do for 38 bits."""
 import math
 
 WHOLE = 0, 2**64 - 1, 64     # [0, 1), nearly, as (low, width, digits): see `part`
@@ -59,8 +58,10 @@ def encode(integers, means, stds, limit):
     '93'
 
     The intervals are [0.309, 0.691), [0.573, 0.666), [0.5739, 0.5795). 0x93/256 is 0.5742."""
-    interval = WHOLE
-    for k, mean, std in zip(map(int, integers), means, stds):
+    interval, limit = WHOLE, int(limit)        # Python's integers, as NumPy's overflow
+    for k, mean, std in zip(map(int, integers), means, stds, strict=True):
+        if abs(k) > limit:
+            raise ValueError(f"expected integers in ±{limit}, got {k}")
         interval = part(interval, k, mean, std, limit)
     return shortest_in(interval)
 
@@ -74,8 +75,8 @@ def decode(data, means, stds, limit):
     0x93/256 = 0.5742 is in 0's part of [0, 1), then in 1's part of that, then in −2's part of that.
 
     ValueError if the number is in no integer's part. Other wrong bytes decode to wrong integers."""
-    interval, integers = WHOLE, []
-    for mean, std in zip(means, stds):
+    interval, integers, limit = WHOLE, [], int(limit)
+    for mean, std in zip(means, stds, strict=True):
         low, width, digits = interval
         # number/2^digits is the data, cut off (or filled up with zeros) where low ends.
         number = int.from_bytes(data[:digits // 8].ljust(digits // 8, b"\0"), "big")

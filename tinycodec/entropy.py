@@ -38,7 +38,7 @@ def probability(y_tilde, mu, sigma):
 
 
 class NoisyGaussian:
-    """−log₂ of `probability`, accurate in both tails, however far: ỹ (d, n) -> bits (d, n).
+    """−log₂ of `probability`, accurate in both tails, to |ỹ − μ| = 1e15: ỹ (d, n) -> bits (d, n).
 
     The Gaussian is symmetric: p depends on z = |ỹ − μ| alone. So take ỹ = μ − z, left of μ. Far out
     there, both Φ are near 0, not near 1, and a difference of small numbers keeps its digits:

@@ -62,9 +62,8 @@ class LeakyReLU:
 # Mᵀ, M's adjoint, takes gradients back: if cols = M x, and x changes by a small δ, cols changes by
 # M δ, and L by dcols · (M δ) = (Mᵀ dcols) · δ. So dx = Mᵀ dcols. So it is for any linear map.
 #
-# Conv2D, without b, is first M, then w @, which does the same to each column. So its adjoint is
-# first wᵀ @, then Mᵀ. This is ConvTranspose2D's forward, without b. The adjoint of that is Conv2D's
-# forward again:
+# Conv2D, without b, is first M, then w @, column by column. So its adjoint is first wᵀ @, then Mᵀ.
+# This is ConvTranspose2D's forward, without b; and the adjoint of that is Conv2D's forward again:
 #
 #     Conv2D             cols = im2col(x)       y = w @ cols
 #                        dcols = wᵀ @ dy        dx = col2im(dcols)     dw = dy @ colsᵀ

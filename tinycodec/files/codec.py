@@ -3,6 +3,7 @@ import numpy as np
 
 from ..codec import PlainCodec
 from ..machine.convolution import accelerate
+from ..machine.pixels import check_seed
 from ..machine.rangecoder import GaussianRangeCoder
 from ..search import refine_integers
 from . import checkpoint, stream
@@ -15,6 +16,7 @@ class Codec(PlainCodec):
     def __init__(self, latent_dims=50, seed=0):
         if not (isinstance(latent_dims, (int, np.integer)) and 1 <= latent_dims <= 10_000):
             raise ValueError(f"expected latent_dims, from 1 to 10000, got {latent_dims!r}")
+        check_seed(seed)
         super().__init__(int(latent_dims), seed)
         for network in (self.g_a, self.g_s):
             accelerate(network)
@@ -63,6 +65,8 @@ class Codec(PlainCodec):
 
     def sample(self, n, rng):
         """Random bits (of a numpy.random.Generator), decoded -> uint8 (n, 28, 28)."""
+        if not (isinstance(n, (int, np.integer)) and n >= 0 and isinstance(rng, np.random.Generator)):
+            raise ValueError(f"expected a number of images and a numpy.random.Generator, got {n!r} and {rng!r}")
         return self.synthesis(self.dequantise(self.range_coder().sample(n, rng, mean=0)))
 
     def save(self, path):

@@ -16,6 +16,8 @@ from ..mnist import encode_idx, parse_idx
 
 def read_images(*paths):
     """Images in files, folders and standard input ("-") -> uint8 (n, 28, 28). Raises OSError and ValueError."""
+    if not paths:
+        raise ValueError("expected files or folders of images, got none")
     images = []
     for path in paths:
         files = [path]

@@ -1,4 +1,4 @@
-"""Images are uint8 (n, 28, 28) outside, and float (28, 1, 28, n) in [0, 1] inside (layers.py says why)."""
+"""Images are uint8 (n, 28, 28) outside, and float (28, 1, 28, n) in [0, 1] inside (layers.py says why). And checks."""
 import numpy as np
 
 
@@ -8,6 +8,14 @@ def check_images(images):
     if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
         raise ValueError(f"expected images as uint8 (n, 28, 28), got {images.dtype} {images.shape}")
     return images
+
+
+def check_seed(seed):
+    """ValueError for what numpy.random.default_rng does not take."""
+    try:
+        np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(f"expected a seed, an integer from 0, got {seed!r}") from None
 
 
 def check_latents(y_hat, latent_dims):

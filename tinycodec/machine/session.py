@@ -9,7 +9,7 @@ from ..files.checkpoint import Checkpoint
 from ..model import loss_and_gradients
 from ..training import SPEED, batches, schedule
 from . import default_threads, workers
-from .pixels import as_pixels, check_images
+from .pixels import as_pixels, check_images, check_seed
 
 
 def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=4e-3, distortion="mae", seed=0, threads=None,
@@ -36,7 +36,7 @@ def steps(codec, images, lmbda, epochs, batch, learning_rate, distortion, seed, 
     after every one."""
     images = check_images(images)
     settings = dict(lmbda=lmbda, epochs=epochs, batch=batch, learning_rate=learning_rate, distortion=distortion, seed=seed)
-    check_options(images, threads, **settings)
+    check_options(codec, images, threads, **settings)
     rng = np.random.default_rng(seed)
     run = Session(codec, images, rng, settings, progress, checkpoint)
     try:
@@ -164,14 +164,17 @@ class Adam:
         on_threads(update, [self.blocks[i::n] for i in range(n)])
 
 
-def check_options(images, threads, distortion, seed, **numbers):
+def check_options(codec, images, threads, distortion, seed, **numbers):
+    if not hasattr(codec, "fix_sigma"):
+        raise ValueError(f"expected a codec, got one {type(codec).__name__}")
+    check_seed(seed)
     if not len(images):
         raise ValueError("expected at least one image to train on, got none")
     if distortion not in ("mae", "mse"):
         raise ValueError(f"expected distortion 'mae' or 'mse', got {distortion!r}")
     for name, value in {**numbers, "threads": threads or 1}.items():
         if name in ("lmbda", "learning_rate"):
-            if not 0 < value < np.inf:
+            if isinstance(value, (str, type(None))) or not 0 < value < np.inf:
                 raise ValueError(f"expected a positive, finite {name}, got {value!r}")
         elif not (isinstance(value, (int, np.integer)) and value > 0):
             raise ValueError(f"expected {name}, a positive integer, got {value!r}")
