@@ -9,8 +9,8 @@ part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, 
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
-width is the product of the p, 2⁻ᴵ for I bits of information. If n ≥ I, multiples of 2⁻ⁿ are no
-further apart than it is wide, so one is inside, with n binary digits: 5 bytes do for 38 bits."""
+width is the product of the p: its −log₂ is the information. Multiples of 2⁻ⁿ that are no further
+apart than the width have one inside, with n binary digits: so 5 bytes do for 38 bits."""
 import math
 
 WHOLE = 0, 2**64 - 1, 64     # [0, 1), nearly, as (low, width, digits): see `part`
@@ -41,7 +41,7 @@ def part(interval, k, mean, std, limit):
     Each part is narrower. When width falls below 2³², the interval is written with 32 binary digits
     more, as [57, 58)/10² is [5700, 5800)/10⁴. So width stays between 2³² and 2⁶⁴, a share is at
     least 2⁸, and rounding it down costs at most log₂(1 + 2⁻⁸) = 0.006 bits an integer. Only low
-    gets longer and longer. (All this as in constriction, which computes with 64-bit integers.)"""
+    gets longer and longer. (constriction does the same, but writes low's digits out as it goes.)"""
     low, width, digits = interval
     share = width >> 24
     low += share * cumulative(k, mean, std, limit)
@@ -78,7 +78,7 @@ def decode(data, means, stds, limit):
     interval, integers, limit = WHOLE, [], int(limit)
     for mean, std in zip(means, stds, strict=True):
         low, width, digits = interval
-        # number/2^digits is the data, cut off (or filled up with zeros) where low ends.
+        # number/2^digits is the data, cut off where low ends: what follows cannot change the share.
         number = int.from_bytes(data[:digits // 8].ljust(digits // 8, b"\0"), "big")
         index = (number - low) // (width >> 24)            # which share it is in: 0, 1, …
         if index >= 2**24:

@@ -82,6 +82,6 @@ class NoisyGaussian:
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
         h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r                  # φ(b)/p
         dnats = dbits / np.log(2)              # ∂L/∂(−log p), as bits are −log p/log 2
-        d_tilde = dnats * np.sign(centred) * h * one_minus_t / sigma         # sign = ∂z/∂ỹ = −∂z/∂μ
-        grads = {"mu": -d_tilde.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}
-        return d_tilde.astype(dbits.dtype), {k: g.astype(dbits.dtype) for k, g in grads.items()}
+        dy_tilde = dnats * np.sign(centred) * h * one_minus_t / sigma        # sign = ∂z/∂ỹ = −∂z/∂μ
+        grads = {"mu": -dy_tilde.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}
+        return dy_tilde.astype(dbits.dtype), {k: g.astype(dbits.dtype) for k, g in grads.items()}

@@ -13,7 +13,7 @@ import numpy as np
 
 def weights_and_biases(rng, shape, d_out, dtype):
     """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), and b is 0."""
-    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])    # or swapped: the sum counts
+    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])    # in either order
     bound = math.sqrt(6 / (fan_in + fan_out))
     return {"w": rng.uniform(-bound, bound, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 
@@ -50,20 +50,20 @@ class LeakyReLU:
 
 # --- convolution: each output is the dot product of a filter and a patch of the image --------
 # im2col copies the patches into the columns of a matrix, cols, so that the outputs are w @ cols.
-# col2im takes any such matrix (∂L/∂cols, say), and adds each entry to the pixel that im2col copies
-# to its place. For a row of 4 pixels, kernel 3, stride 2:
+# col2im takes any such matrix (∂L/∂cols, say), and adds each entry to the pixel that im2col would
+# have copied there. For a row of 4 pixels, kernel 3, stride 2:
 #
 #     a b c d 0     im2col     a c     │     1 4     col2im
 #     └───┘          --->      b d     │     2 5      --->     1  2  3+4  5    (6 is padding's)
 #         └───┘                c 0     │     3 6
 #
-# Column by column, im2col turns (a, b, c, d) into (a, b, c, c, d, 0). So it is a matrix, M, of rows
-# 1000, 0100, 0010, 0010, 0001, 0000. Mᵀ turns (1, …, 6) into (1, 2, 3+4, 5): it is col2im.
-# Mᵀ, M's adjoint, takes gradients back: if cols = M x, and x changes by a small δ, cols changes by
-# M δ, and L by dcols · (M δ) = (Mᵀ dcols) · δ. So dx = Mᵀ dcols. So it is for any linear map.
+# Read column by column, cols is (a, b, c, c, d, 0): im2col is linear, a matrix M with rows 1000,
+# 0100, 0010, 0010, 0001, 0000. Its transpose Mᵀ turns (1, …, 6) into (1, 2, 3+4, 5): it is col2im.
+# Mᵀ, called the adjoint of M, takes gradients back. If cols = M x, and x changes by a small δ, cols
+# changes by M δ, and L by dcols · (M δ) = (Mᵀ dcols) · δ. So dx = Mᵀ dcols, for any matrix M.
 #
-# Conv2D, without b, is first M, then w @, column by column. So its adjoint is first wᵀ @, then Mᵀ.
-# This is ConvTranspose2D's forward, without b; and the adjoint of that is Conv2D's forward again:
+# Conv2D, without b, is W M, where W applies w to each column. Its adjoint is (W M)ᵀ = Mᵀ Wᵀ: first
+# wᵀ @, then col2im. That is ConvTranspose2D's forward, without b, and the adjoint of that is W M:
 #
 #     Conv2D             cols = im2col(x)       y = w @ cols
 #                        dcols = wᵀ @ dy        dx = col2im(dcols)     dw = dy @ colsᵀ
@@ -71,9 +71,9 @@ class LeakyReLU:
 #                        dcols = im2col(dy)     dx = w @ dcols         dw = x @ dcolsᵀ
 #
 # (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Its transpose is dw.)
-# In the code, cols has a matrix (kernel·kernel·C, W_out·N) for each image row of y, or of x in
-# ConvTranspose2D. NumPy's `@` takes them one by one: w @ cols is (H_out, C_out, W_out·N), an image
-# already, thanks to the order (H, C, W, N). All rows share w, so its gradient is the sum of theirs.
+# In the code, cols is a stack of such matrices, one for each image row of y (in ConvTranspose2D, of
+# x). w @ cols multiplies each. It is (H_out, C_out, W_out·N), which is y with its last two axes as
+# one: that is why images are (H, C, W, N). Each matrix gives a dw, and these are summed.
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after: as many, or one more)."""
@@ -92,8 +92,8 @@ def im2col(x, kernel, stride):
                         for q in range(w_out):                  # output column
                             cols[p, i, j, c, q, :] = padded[stride*p + i, c, stride*q + j, :]
 
-    `padded` is x with zeros around it; : is the batch. The code does all p, c and q by a slice. In
-    the end, (i, j, c) becomes one axis, and (q, batch) another. For Conv2D(1, 20, 5, 2) and x of
+    `padded` is x with zeros around it; : is the batch. In the code one slice does all p, c and q.
+    In the end, (i, j, c) becomes one axis, and (q, batch) another. For Conv2D(1, 20, 5, 2) and x of
     shape (28, 1, 28, n), padded is (31, 1, 31, n), and cols (14, 25, 14·n)."""
     height, channels, width, n = x.shape
     h_out, top, bottom = same_padding(height, kernel, stride)
@@ -128,7 +128,7 @@ def check_channels(x, channels):
 
 class Conv2D:
     """y = w @ im2col(x) + b: (H, C_in, W, N) -> (⌈H/stride⌉, C_out, ⌈W/stride⌉, N). w is
-    (C_out, kernel, kernel, C_in): after C_out, i, j, c as in im2col."""
+    (C_out, kernel, kernel, C_in): its last three axes are im2col's i, j, c."""
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32):
         self.params = weights_and_biases(rng, (c_out, kernel, kernel, c_in), c_out, dtype)

@@ -55,14 +55,14 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     rate = bits.sum(dtype=np.float64) / n
     error = pixel_errors(x_hat, x)
     if distortion == "mae":
-        d, de = np.abs(error).sum(dtype=np.float64) / x.size, np.sign(error)
+        d, slope = np.abs(error).sum(dtype=np.float64) / x.size, np.sign(error)
     else:
-        d, de = np.square(error).sum(dtype=np.float64) / x.size, 2 * error
+        d, slope = np.square(error).sum(dtype=np.float64) / x.size, 2 * error
     loss = rate_weight * rate + lmbda * d
 
-    # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ |e| (or e²). de is ∂|e|/∂e (or
+    # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ |e| (or e²). slope is ∂|e|/∂e (or
     # ∂e²/∂e) of each pixel: 0 where `pixel_errors` puts 0.
-    dx_hat = de * float(lmbda / x.size)    # a Python float leaves float32 as it is
+    dx_hat = slope * float(lmbda / x.size)    # a Python float leaves float32 as it is
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
     # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back;

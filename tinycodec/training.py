@@ -19,8 +19,8 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     # Bias correction: in m, the g of s steps ago has the weight (1 − β₁) β₁ˢ. These add up to
     # 1 − β₁ᵗ; the rest is the weight of the 0 at first. Divided by 1 − β₁ᵗ, m is a mean of g alone.
     m_hat = m / (1 - beta1**t)
-    v_hat = v / (1 - beta2**t)                     # and this of g²
-    p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)      # as far if all g are small
+    v_hat = v / (1 - beta2**t)                     # likewise
+    p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)      # a factor of all g cancels
 
 
 def schedule(step, steps, lmbda, learning_rate):
