@@ -54,8 +54,7 @@ class PlainCodec(Model):
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 
     def quantise(self, y, dither=0):
-        """Latents y -> k, the integers to be coded, int32. `dither` is 0 here. (In Codec.compress
-        it may be noise that the decoder knows, too. Then ŷ − y is uniform, as in training.)"""
+        """Latents y -> k, integers to be coded, int32. (`dither` is 0 here: see Codec.compress.)"""
         k = np.rint(y - (self.prior.params["mu"] + dither))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 

@@ -9,11 +9,11 @@ part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, 
                                   ├ a┼b┼c┤                          b: [9⁄16, 19⁄32), 2⁻⁵ wide
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
-width is the product of the p: its −log₂ is the information. Multiples of 2⁻ⁿ that are no further
-apart than the width have one inside, with n binary digits: so 5 bytes do for 38 bits."""
+width is the product of the p: its −log₂ is the information. If 2⁻ⁿ ≤ width, a multiple of 2⁻ⁿ is
+inside, and n binary digits write it: 5 bytes do for 38 bits. (The decoder knows the length, 3.)"""
 import math
 
-WHOLE = 0, 2**64 - 1, 64     # [0, 1), nearly, as (low, width, digits): see `part`
+WHOLE = 0, 2**64 - 1, 64     # [0, 1), nearly, as (low, width, digits), width < 2⁶⁴: see `part`
 
 
 def cumulative(k, mean, std, limit):

@@ -38,7 +38,7 @@ def probability(y_tilde, mu, sigma):
 
 
 class NoisyGaussian:
-    """−log₂ of `probability`, accurate in both tails, to |ỹ − μ| = 1e15: ỹ (d, n) -> bits (d, n).
+    """−log₂ of `probability`, accurate in both tails: ỹ (d, n) -> bits (d, n).
 
     The Gaussian is symmetric: p depends on z = |ỹ − μ| alone. So take ỹ = μ − z, left of μ. Far out
     there, both Φ are near 0, not near 1, and a difference of small numbers keeps its digits:
@@ -66,12 +66,12 @@ class NoisyGaussian:
 
     def backward(self, dbits, cache):
         """Φ' = φ, N(0, 1)'s density, φ(x) = e^(−x²/2)/√(2π). So ∂p = φ(b) ∂b − φ(a) ∂a. As
-        ∂a/∂z = ∂b/∂z = −1/σ, and ∂a/∂log σ = −a, ∂b/∂log σ = −b,
+        ∂a/∂z = ∂b/∂z = −1/σ, and ∂a/∂log σ = −a, ∂b/∂log σ = −b, with h = φ(b)/p and t = φ(a)/φ(b)
 
-            −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ      with h = φ(b)/p,
-            −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a)           t = φ(a)/φ(b).
+            −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
+            −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a).
 
-        Far out, φ and p are 0 in float64, and h is 0/0. But h and t can do without them:
+        Far out, φ and p are 0 in float64, and h is 0/0. But h and t can be had without φ and p:
 
             t = e^((b² − a²)/2) = e^(−z/σ²)         as a² − b² = 2z/σ²
             h = φ(b)/Φ(b)/r                         as p = r Φ(b)

@@ -13,7 +13,7 @@ import numpy as np
 
 def weights_and_biases(rng, shape, d_out, dtype):
     """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), and b is 0."""
-    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])    # in either order
+    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])   # swapped in ConvTranspose2D
     bound = math.sqrt(6 / (fan_in + fan_out))
     return {"w": rng.uniform(-bound, bound, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 

@@ -20,7 +20,8 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     # 1 − β₁ᵗ; the rest is the weight of the 0 at first. Divided by 1 − β₁ᵗ, m is a mean of g alone.
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)                     # likewise
-    p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)      # a factor of all g cancels
+    # So a step is about the learning rate, whatever the size of g. (epsilon: no 0/0.)
+    p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
 
 
 def schedule(step, steps, lmbda, learning_rate):
