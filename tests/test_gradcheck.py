@@ -662,6 +662,19 @@ def test_a_gradient_whose_square_is_infinite_hides_no_error():
         check_gradients(Function(np.exp, lambda x: -np.exp(x)), np.array([360.0, 0.0]))
 
 
+def test_a_right_gradient_whose_product_with_its_input_is_infinite_passes():
+    check_gradients(Function(np.exp, np.exp), np.array([705.0, 0.0]))
+
+
+def test_a_gradient_none_of_a_parameter_that_is_not_there_is_none(rng):
+    class OneMore(Linear):
+        def backward(self, dy, x):
+            dx, grads = super().backward(dy, x)
+            return dx, {**grads, "c": None}
+
+    check_gradients(OneMore(rng), rng.normal(size=(4, 2)))
+
+
 def test_an_error_below_a_millionth_is_told_from_none():
     with pytest.raises(AssertionError, match=r"a factor of 1\.0000001"):
         check_gradients(Function(np.sin, lambda x: (1 + 1e-7) * np.cos(x)), np.array([0.5]), tolerance=1e-8)
