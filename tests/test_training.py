@@ -188,7 +188,8 @@ def test_weights_that_are_not_finite_after_an_epoch_end_the_training_before_they
     ({"lmbda": 0}, "positive, finite lmbda, got 0"), ({"lmbda": np.nan}, "lmbda"), ({"epochs": 0}, "epochs"),
     ({"batch": 1.5}, "batch"), ({"threads": -1}, "threads"), ({"learning_rate": -1}, "learning_rate"),
     ({"distortion": "ssim"}, "'mae' or 'mse', got 'ssim'"), ({"seed": -1}, "expected a seed, an integer from 0, got -1"),
-    ({"lmbda": "a"}, "lmbda, got 'a'"), ({"learning_rate": None}, "learning_rate, got None")])
+    ({"lmbda": "a"}, "lmbda, got 'a'"), ({"learning_rate": None}, "learning_rate, got None"),
+    ({"lmbda": [1, 2]}, r"lmbda, got \[1, 2\]")])
 def test_wrong_options_are_an_error(options, message, mnist):
     with pytest.raises(ValueError, match=message):
         tc.train(tc.Codec(latent_dims=2), mnist[0][:2], **({"lmbda": 1, "epochs": 1, "progress": False} | options))

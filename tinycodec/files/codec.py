@@ -3,7 +3,7 @@ import numpy as np
 
 from ..codec import PlainCodec
 from ..machine.convolution import accelerate
-from ..machine.pixels import check_seed
+from ..machine.pixels import generator
 from ..machine.rangecoder import GaussianRangeCoder
 from ..search import refine_integers
 from . import checkpoint, stream
@@ -16,8 +16,7 @@ class Codec(PlainCodec):
     def __init__(self, latent_dims=50, seed=0):
         if not (isinstance(latent_dims, (int, np.integer)) and 1 <= latent_dims <= 10_000):
             raise ValueError(f"expected latent_dims, from 1 to 10000, got {latent_dims!r}")
-        check_seed(seed)
-        super().__init__(int(latent_dims), seed)
+        super().__init__(int(latent_dims), generator(seed))            # default_rng gives back a Generator
         for network in (self.g_a, self.g_s):
             accelerate(network)
         self.g_a.layers[0].input_gradient = False          # nobody needs that of the images

@@ -10,10 +10,10 @@ def check_images(images):
     return images
 
 
-def check_seed(seed):
-    """ValueError for what numpy.random.default_rng does not take."""
+def generator(seed):
+    """numpy.random.default_rng(seed), or ValueError."""
     try:
-        np.random.default_rng(seed)
+        return np.random.default_rng(seed)
     except (TypeError, ValueError):
         raise ValueError(f"expected a seed, an integer from 0, got {seed!r}") from None
 

@@ -9,7 +9,7 @@ from ..files.checkpoint import Checkpoint
 from ..model import loss_and_gradients
 from ..training import SPEED, batches, schedule
 from . import default_threads, workers
-from .pixels import as_pixels, check_images, check_seed
+from .pixels import as_pixels, check_images, generator
 
 
 def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=4e-3, distortion="mae", seed=0, threads=None,
@@ -37,7 +37,7 @@ def steps(codec, images, lmbda, epochs, batch, learning_rate, distortion, seed, 
     images = check_images(images)
     settings = dict(lmbda=lmbda, epochs=epochs, batch=batch, learning_rate=learning_rate, distortion=distortion, seed=seed)
     check_options(codec, images, threads, **settings)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     run = Session(codec, images, rng, settings, progress, checkpoint)
     try:
         with workers(threads or default_threads()) as on_threads:
@@ -167,14 +167,17 @@ class Adam:
 def check_options(codec, images, threads, distortion, seed, **numbers):
     if not hasattr(codec, "fix_sigma"):
         raise ValueError(f"expected a codec, got one {type(codec).__name__}")
-    check_seed(seed)
     if not len(images):
         raise ValueError("expected at least one image to train on, got none")
     if distortion not in ("mae", "mse"):
         raise ValueError(f"expected distortion 'mae' or 'mse', got {distortion!r}")
     for name, value in {**numbers, "threads": threads or 1}.items():
         if name in ("lmbda", "learning_rate"):
-            if isinstance(value, (str, type(None))) or not 0 < value < np.inf:
+            try:
+                right = 0 < value < np.inf
+            except (TypeError, ValueError):                # not one number
+                right = False
+            if not right:
                 raise ValueError(f"expected a positive, finite {name}, got {value!r}")
         elif not (isinstance(value, (int, np.integer)) and value > 0):
             raise ValueError(f"expected {name}, a positive integer, got {value!r}")
