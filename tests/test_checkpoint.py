@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import suppress
 
 import numpy as np
@@ -228,3 +229,15 @@ def test_control_c_leaves_a_checkpoint_and_one_line(command, tmp_path):
     assert error.splitlines()[-1] == "tinycodec: interrupted; what is saved is kept, and the same command goes on with a training"
     tc.Codec.load(tmp_path / "model.npz.checkpoint")
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_an_interruption_between_two_arrays_is_not_turned_into_an_error_of_the_archive(codec, tmp_path, monkeypatch):
+    def interrupted(self, *arguments, **options):
+        opened.append(zip_open(self, *arguments, **options))
+        raise Stop
+
+    opened, zip_open = [], zipfile.ZipFile.open
+    monkeypatch.setattr(zipfile.ZipFile, "open", interrupted)
+    with pytest.raises(Stop):
+        codec.save(tmp_path / "model.npz")
+    assert not list(tmp_path.iterdir())

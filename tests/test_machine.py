@@ -2,9 +2,11 @@ import errno
 import io
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -50,6 +52,22 @@ def test_an_interruption_while_threads_are_started_gives_the_matrix_library_its_
     with pytest.raises(KeyboardInterrupt), machine.workers(2):
         pass
     assert library() == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="wakes the main thread, as Ctrl-C does")
+def test_after_an_interruption_nobody_is_at_work_any_more():
+    def work(i):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.5)
+        finished.append(i)
+
+    finished, handler = [], signal.signal(signal.SIGINT, signal.default_int_handler)       # it may be ignored
+    try:
+        with pytest.raises(KeyboardInterrupt), machine.workers(2) as on_threads:
+            on_threads(work, [0])
+        assert finished == [0]
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 @needs_library

@@ -13,7 +13,10 @@ from .safe import open_archive, read_array, read_file, write_file
 def save(path, codec, **more):
     """Write all parameters and σ, and the arrays `more`, to a NumPy .npz file."""
     archive = io.BytesIO()                 # a ZipFile whose disk is full complains again when it is deleted
-    np.savez(archive, latent_dims=np.int64(codec.latent_dims), **codec.params, **{"prior.sigma": codec.sigma}, **more)
+    try:
+        np.savez(archive, latent_dims=np.int64(codec.latent_dims), **codec.params, **{"prior.sigma": codec.sigma}, **more)
+    except ValueError as error:            # of a ZipFile that was interrupted (by Ctrl-C, say) and cannot be closed
+        raise error.__context__ or error
     write_file(path, archive.getvalue())
 
 

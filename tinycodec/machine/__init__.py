@@ -69,10 +69,12 @@ def workers(threads):
         def on_threads(function, items):
             return pool.map(function, items, chunksize=1) if pool else list(map(function, items))
         on_threads.threads = threads
-        with pool or nullcontext():
-            yield on_threads
-        if pool:
-            pool.join()                        # or its threads, idle, would outlive it for a moment
+        try:
+            with pool or nullcontext():
+                yield on_threads
+        finally:                               # an interrupted one's threads are at work still, and a process that
+            if pool:                           # ends while they are in the matrix library may hang for ever
+                pool.join()
     finally:
         with lock:
             users -= 1
