@@ -1,12 +1,12 @@
 """tinycodec: a learned image codec in NumPy.
 
-    image ──g_a──▶ latents ──round──▶ integers ──range coder──▶ bytes
-                                                    ▲▼ prior: how probable is each integer?
-    image ◀──g_s── latents ◀───────── integers ◀──range coder── bytes
+    image ──g_a──▶ latents ──− μ, round──▶ integers ──range coder──▶ bytes
+                                                         ▲▼ prior: how probable is each integer?
+    image ◀──g_s── latents ◀──── + μ ───── integers ◀──range coder── bytes
 
-Latents are 50 numbers for a digit; g_a (analysis) and g_s (synthesis) are networks. Read,
-in this order: model, layers, entropy, training, coding, codec, gradcheck (all .py). The folders
-hold the tool: the `Codec` that users call is in files/codec.py, `train` in machine/session.py."""
+Latents are 50 numbers for a digit, μ their means; g_a (analysis) and g_s (synthesis) are networks.
+Read, in this order: model, layers, entropy, training, coding, codec, gradcheck (all .py). The
+folders hold the tool: users' `Codec` is in files/codec.py, their `train` in machine/session.py."""
 from .files.codec import Codec
 from .files.images import read_images, write_images
 from .machine.gradcheck import check_gradients

@@ -54,7 +54,7 @@ class PlainCodec(Model):
         return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
 
     def quantise(self, y, dither=0):
-        """Latents y -> k, integers to be coded, int32. (`dither` is 0 here: see Codec.compress.)"""
+        """Latents y -> integers k, int32. (`dither`: Codec's random shift; dequantise undoes it.)"""
         k = np.rint(y - (self.prior.params["mu"] + dither))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 
