@@ -14,7 +14,7 @@ import numpy as np
 import tinycodec as tc
 from tinycodec.layers import Conv2D, ConvTranspose2D, Dense
 from tinycodec.machine import default_threads, workers
-from tinycodec.machine.pixels import as_pixels
+from tinycodec.model import as_pixels
 from tinycodec.machine.session import Adam, in_shards
 
 PEAK_MEMORY = """

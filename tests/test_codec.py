@@ -54,6 +54,19 @@ def test_strings_are_those_of_the_coder_by_the_book(codec, digits):
     np.testing.assert_array_equal(PlainCodec.decompress_each(codec, strings), codec.decompress_each(strings))
 
 
+def test_the_plain_codec_is_the_codec_but_for_rounding(codec, digits):
+    plain, y = PlainCodec(codec.latent_dims), codec.analysis(digits)
+    for name, p in plain.params.items():
+        p[...] = codec.params[name]
+    plain.fix_sigma()
+    np.testing.assert_allclose(plain.analysis(digits), y, rtol=1e-4, atol=1e-4)
+    k = codec.quantise(y)
+    np.testing.assert_array_equal(plain.quantise(y), k)
+    y_hat = codec.dequantise(k)
+    np.testing.assert_array_equal(plain.dequantise(k), y_hat)
+    assert np.abs(plain.synthesis(y_hat).astype(int) - codec.synthesis(y_hat)).max() <= 1
+
+
 def test_an_image_decodes_the_same_whatever_comes_with_it(codec, digits):
     together = codec.decompress(codec.compress(digits[:300]))
     for i in (0, 63, 64, 299):

@@ -66,7 +66,7 @@ def test_what_a_student_reads_stands_at_the_top_and_nothing_else():
 
 @pytest.mark.parametrize("name", sorted(LESSON))
 def test_the_lesson_imports_the_lesson_and_three_packages(name):
-    for module in imported(FOLDER / f"{name}.py", everywhere=False):
+    for module in imported(FOLDER / f"{name}.py", everywhere=True):
         top, _, rest = module.partition(".")
         assert (rest in LESSON) if top == "tinycodec" else (top in {"numpy", "scipy", "constriction"} | sys.stdlib_module_names)
 

@@ -9,12 +9,12 @@ latent, μ, becomes k = 0, and is decoded exactly."""
 import numpy as np
 
 from . import coding
-from .model import Model
+from .model import Model, as_pixels
 
 
 class PlainCodec(Model):
-    """A codec of 28×28 grey images, untrained. `Codec` (files/codec.py) is faster, and writes
-    the same strings, if Python's erf and constriction's agree. It also searches, writes files, …"""
+    """A codec of 28×28 grey images, untrained. `Codec` (files/codec.py) is faster, and writes the
+    same strings, but for rounding. It also checks what it is given, searches, writes files, …"""
 
     def __init__(self, latent_dims=50, seed=0):
         super().__init__(latent_dims, seed)
@@ -48,30 +48,25 @@ class PlainCodec(Model):
         return self.synthesis(self.dequantise(np.array(k).reshape(-1, self.latent_dims)))
 
     def analysis(self, images):
-        """uint8 (n, 28, 28) -> y, latents before rounding, float32: g_a of the pixels / 255."""
-        from .machine import in_batches, pixels            # in_batches(f, a) is f(a), part by part
-        images = pixels.check_images(images)
-        return in_batches(lambda x: self.g_a.forward(pixels.as_pixels(x))[0].T, images)
+        """uint8 (n, 28, 28) -> y, latents before rounding, float32."""
+        return self.g_a.forward(as_pixels(images))[0].T
 
-    def quantise(self, y, dither=0):
-        """Latents y -> integers k, int32. (`dither`: Codec's random shift; dequantise undoes it.)"""
-        k = np.rint(y - (self.prior.params["mu"] + dither))
+    def quantise(self, y):
+        """Latents y -> k, integers to be coded, int32."""
+        k = np.rint(y - self.prior.params["mu"])
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 
-    def dequantise(self, k, dither=0):
+    def dequantise(self, k):
         """Integers k -> ŷ, what the decoder sees of the latents, float32."""
-        return k.astype(np.float32) + (self.prior.params["mu"] + dither)
+        return k.astype(np.float32) + self.prior.params["mu"]
 
     def synthesis(self, y_hat):
-        """Latents ŷ -> uint8 (n, 28, 28): g_s, times 255, rounded, clipped."""
-        from .machine import in_batches, pixels
-        y_hat = pixels.check_latents(y_hat, self.latent_dims)
-        return in_batches(lambda y: pixels.as_images(self.g_s.forward(y.T)[0]), y_hat)
+        """Latents ŷ -> uint8 (n, 28, 28)."""
+        return as_images(self.g_s.forward(y_hat.T)[0])
 
-    def bits(self, y_hat):
-        """-> float (n, latent_dims): ideal code length −log₂ p of each of the latents ŷ."""
-        return self.prior.forward(y_hat.T.astype(np.float64))[0].T
 
-    def information_content(self, images):
-        """-> float (n,): ideal code length of each image's rounded latents, in bits."""
-        return self.bits(self.dequantise(self.quantise(self.analysis(images)))).sum(axis=1)
+def as_images(x_hat):
+    """Float (28, 1, 28, n) -> uint8 (n, 28, 28), clipped. Raises ValueError if x̂ is not finite."""
+    if not np.isfinite(x_hat).all():
+        raise ValueError("expected finite pixels, got others: the model's weights are too large")
+    return np.rint(x_hat[:, 0] * 255).clip(0, 255).astype(np.uint8).transpose(2, 0, 1)

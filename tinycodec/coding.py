@@ -13,11 +13,11 @@ width is the product of the p: its −log₂ is the information. If 2⁻ⁿ ≤ 
 inside, and n binary digits write it: 5 bytes do for 38 bits. (The decoder knows the length, 3.)"""
 import math
 
-WHOLE = 0, 2**64 - 1, 64     # [0, 1), nearly, as (low, width, digits), width < 2⁶⁴: see `part`
+WHOLE = 0, 2**64 - 1, 64     # [0, 1), nearly, as (low, width, digits): see `part`
 
 
 def cumulative(k, mean, std, limit):
-    """An interval is cut into 2²⁴ equal shares. The first C(k) belong to integers below k.
+    """-> C(k): of the 2²⁴ equal shares that an interval is cut into, integers below k have C(k).
 
     So k itself has C(k + 1) − C(k) shares, and its p is (C(k + 1) − C(k))/2²⁴. Each integer in
     ±limit gets one share, so that none is impossible. The remaining shares are dealt out by the cdf
@@ -41,7 +41,7 @@ def part(interval, k, mean, std, limit):
     Each part is narrower. When width falls below 2³², the interval is written with 32 binary digits
     more, as [57, 58)/10² is [5700, 5800)/10⁴. So width stays between 2³² and 2⁶⁴, a share is at
     least 2⁸, and rounding it down costs at most log₂(1 + 2⁻⁸) = 0.006 bits an integer. Only low
-    gets longer and longer. (constriction does the same, but writes low's digits out as it goes.)"""
+    gets longer and longer. (In constriction, width is a 64-bit word, and low is output early.)"""
     low, width, digits = interval
     share = width >> 24
     low += share * cumulative(k, mean, std, limit)
@@ -78,7 +78,8 @@ def decode(data, means, stds, limit):
     interval, integers, limit = WHOLE, [], int(limit)
     for mean, std in zip(means, stds, strict=True):
         low, width, digits = interval
-        # number/2^digits is the data, cut off where low ends: what follows cannot change the share.
+        # number/2^digits is the data, rounded down. As low and the shares are whole numbers, the
+        # fraction that is cut off cannot lead into another share.
         number = int.from_bytes(data[:digits // 8].ljust(digits // 8, b"\0"), "big")
         index = (number - low) // (width >> 24)            # which share it is in: 0, 1, …
         if index >= 2**24:
@@ -96,7 +97,7 @@ def shortest_in(interval):
 
     m bytes make a multiple of 256⁻ᵐ. If any of these is inside, the first at or above low is. So
     drop byte after byte, as long as a multiple is inside. In 256ths, [0.3, 0.4) is [76.8,
-    102.4), and 77 is inside: one byte. (For no bytes, the first at or above 0.3 is 1, outside.)
+    102.4), and 77 is inside: one byte. (With m = 0 there are 0 and 1 alone, both outside.)
 
     >>> shortest_in((3 * 2**64 // 10, 2**64 // 10, 64)).hex()
     '4d'"""

@@ -2,7 +2,7 @@
 
 A symbol of probability p costs −log₂ p bits (Shannon 1948). If a rounded latent has distribution q,
 its mean cost is Σ q log₂(1/p) = Σ q log₂(1/q) + Σ q log₂(q/p): entropy of q, plus KL(q‖p) ≥ 0, the
-price of a wrong prior p. Training lowers the sum through p (by μ and σ) and through q (by g_a).
+price of a wrong prior p. Training lowers both, with noise for rounding: p by μ and σ, q by g_a.
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017).
@@ -11,7 +11,7 @@ The prior supposes that a latent y is N(μ, σ²) over the images, with density 
 density of ỹ = y + u is the convolution of f and u's density, which is 1 within ½ of 0:
 
     p(ỹ) = ∫ f(ỹ − u) du  over |u| < ½
-         = ∫ f(y) dy      over |y − ỹ| < ½        (y = ỹ − u)
+         = ∫ f(s) ds      over |s − ỹ| < ½        (s = ỹ − u)
          = F(ỹ + ½) − F(ỹ − ½)
 
 In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ (codec.py). So k has the probability
@@ -40,10 +40,10 @@ def probability(y_tilde, mu, sigma):
 class NoisyGaussian:
     """−log₂ of `probability`, accurate in both tails: ỹ (d, n) -> bits (d, n).
 
-    The Gaussian is symmetric: p depends on z = |ỹ − μ| alone. So take ỹ = μ − z, left of μ. Far out
-    there, both Φ are near 0, not near 1, and a difference of small numbers keeps its digits:
+    The Gaussian is symmetric: p depends on z = |ỹ − μ| alone. So take μ − z, ỹ or its mirror image
+    left of μ. Far out there, both Φ are near 0, not 1: a difference of small numbers keeps digits.
 
-              p                      a = (−½ − z)/σ
+              p (area under φ)       a = (−½ − z)/σ
         ──┬───────┬────────┬──▶      b = (½ − z)/σ      (right of 0 if z < ½)
           a       b        0         p = Φ(b) − Φ(a)
 
@@ -55,7 +55,7 @@ class NoisyGaussian:
         self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}   # σ > 0
 
     def forward(self, y_tilde):
-        mu = self.params["mu"].astype(np.float64)[:, None]       # float64, as a ≈ b for large σ
+        mu = self.params["mu"].astype(np.float64)[:, None]       # if σ is large, a ≈ b in float32
         sigma = np.exp(self.params["log_sigma"].astype(np.float64))[:, None]
         z = np.abs(y_tilde - mu)
         a, b = (-0.5 - z) / sigma, (0.5 - z) / sigma
@@ -65,13 +65,13 @@ class NoisyGaussian:
         return bits.astype(y_tilde.dtype), (y_tilde - mu, z, sigma, a, b, r)
 
     def backward(self, dbits, cache):
-        """Φ' = φ, N(0, 1)'s density, φ(x) = e^(−x²/2)/√(2π). So ∂p = φ(b) ∂b − φ(a) ∂a. As
-        ∂a/∂z = ∂b/∂z = −1/σ, and ∂a/∂log σ = −a, ∂b/∂log σ = −b, with h = φ(b)/p and t = φ(a)/φ(b)
+        """Φ' = φ, N(0, 1)'s density, φ(x) = e^(−x²/2)/√(2π). So ∂p = φ(b) ∂b − φ(a) ∂a, where
+        ∂a/∂z = ∂b/∂z = −1/σ, ∂a/∂log σ = −a, ∂b/∂log σ = −b. Let h = φ(b)/p, t = φ(a)/φ(b). Then
 
             −∂log p/∂z     = (φ(b) − φ(a))/(σ p)  = h (1 − t)/σ
             −∂log p/∂log σ = (b φ(b) − a φ(a))/p  = h (b − t a).
 
-        Far out, φ and p are 0 in float64, and h is 0/0. But h and t can be had without φ and p:
+        Far out, φ and p are 0 in float64, and h is 0/0. But h and t can be had without them:
 
             t = e^((b² − a²)/2) = e^(−z/σ²)         as a² − b² = 2z/σ²
             h = φ(b)/Φ(b)/r                         as p = r Φ(b)

@@ -6,8 +6,8 @@ what ∂L/∂v is, for every entry v of x and of the parameters. Moving v by ±h
     ∂L/∂v ≈ (L(v + h) − L(v − h)) / 2h
 
 By Taylor's series, L(v ± h) = L ± h L′ + h² L″/2 ± h³ L‴/6 + …: the quotient is L′ + h² L‴/6 + ….
-Rounding y by some 1e-16 adds 1e-16/h. With h = 1e-5 both errors are about 1e-11, if y, L′ and L‴
-are about 1. A limit of 1e-6 is far above that. Mistakes cause errors that are seldom below 1e-3."""
+Rounding y by some 1e-16 adds 1e-16/h. Let y, L′ and L‴ be about 1: with h = 1e-5 both errors are
+about 1e-11. A limit of 1e-6 is far above that. Mistakes cause errors that are seldom below 1e-3."""
 import numpy as np
 
 

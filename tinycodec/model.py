@@ -33,7 +33,7 @@ class Model:
             Dense(latent_dims, 500, rng), LeakyReLU(),
             Dense(500, 2450, rng), LeakyReLU(), Reshape(7, 50, 7),
             ConvTranspose2D(50, 20, 5, 2, rng), LeakyReLU(),
-            ConvTranspose2D(20, 1, 5, 2, rng), LeakyReLU())        # (28, 1, 28, n), not clipped
+            ConvTranspose2D(20, 1, 5, 2, rng), LeakyReLU())        # as in the notebook, not clipped
         self.prior = NoisyGaussian(latent_dims)
 
     @property
@@ -55,13 +55,13 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     rate = bits.sum(dtype=np.float64) / n
     error = pixel_errors(x_hat, x)
     if distortion == "mae":
-        d, slope = np.abs(error).sum(dtype=np.float64) / x.size, np.sign(error)
+        terms, slope = np.abs(error), np.sign(error)       # slope is ∂term/∂error
     else:
-        d, slope = np.square(error).sum(dtype=np.float64) / x.size, 2 * error
+        terms, slope = np.square(error), 2 * error
+    d = terms.sum(dtype=np.float64) / x.size
     loss = rate_weight * rate + lmbda * d
 
-    # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ |e| (or e²). slope is ∂|e|/∂e (or
-    # ∂e²/∂e) of each pixel: 0 where `pixel_errors` puts 0.
+    # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ terms.
     dx_hat = slope * float(lmbda / x.size)    # a Python float leaves float32 as it is
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
@@ -69,6 +69,11 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     # as ỹ = y + u, it is the gradient of y, too.
     _, grads_a = model.g_a.backward(dy_s + dy_p, cache_a)
     return (loss, rate, d), named(g_a=grads_a, g_s=grads_s, prior=grads_p)
+
+
+def as_pixels(images):
+    """uint8 (n, 28, 28) -> x, float32 (28, 1, 28, n) in 0 … 1."""
+    return np.divide(images.transpose(1, 2, 0)[:, None], 255, dtype=np.float32, order="C")
 
 
 def pixel_errors(x_hat, x):

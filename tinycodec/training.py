@@ -3,11 +3,11 @@ import math
 
 import numpy as np
 
-from .model import loss_and_gradients
+from .model import as_pixels, loss_and_gradients
 
 # Multiples of the learning rate, by trial. A step of Adam moves each weight by about the learning
 # rate, seldom by more. A latent is a sum over many weights, so its mean and spread move further
-# than any of them. The prior's μ and log σ are one parameter each, and must keep up.
+# than any of them. The prior's μ and log σ are one parameter each, and must follow them.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 
@@ -29,10 +29,10 @@ def schedule(step, steps, lmbda, learning_rate):
 
     The learning rate falls to 0 in a straight line (Defazio et al. 2023). The weight of the rate is
     warmed up: with lmbda below 2000, bits would win at first, and latents become constant before
-    g_s has learned to use them. They would stay so, as g_s would then ignore them. So in the first
-    10 % of steps the weight goes from lmbda/2000 to 1. At step 0 the loss is lmbda/2000 · (rate +
-    2000 · distortion). Adam cancels a factor of the loss, which multiplies m̂ and √v̂ alike. So
-    training begins as if lmbda were 2000. (2000 and 10 % are by trial.)"""
+    g_s has learned to use them. Then g_s would learn to ignore them, and they would stay constant.
+    So in the first 10 % of steps the weight goes from lmbda/2000 to 1. At step 0 the loss is
+    lmbda/2000 · (rate + 2000 · distortion). Adam cancels a factor of the loss, which multiplies m̂
+    and √v̂ alike. So training begins as if lmbda were 2000. (2000 and 10 % are by trial.)"""
     first = min(1, lmbda / 2000)
     rate_weight = min(1, first + (1 - first) * step / (0.1 * steps))
     return learning_rate * (1 - step / steps), rate_weight
@@ -49,7 +49,6 @@ def batches(images, batch, latent_dims, rng):
 def train_plainly(model, images, lmbda, epochs, batch, learning_rate, seed):
     """The training. (If the model is a codec, call its fix_sigma afterwards, see codec.py.) Users
     call `tinycodec.train` (batch 128, learning_rate 4e-3): faster, with sums in another order."""
-    from .machine.pixels import as_pixels      # uint8 (b, 28, 28) -> (28, 1, 28, b) in [0, 1]
     rng = np.random.default_rng(seed)
     m = {name: np.zeros_like(p) for name, p in model.params.items()}
     v = {name: np.zeros_like(p) for name, p in model.params.items()}

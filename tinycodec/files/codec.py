@@ -2,8 +2,9 @@
 import numpy as np
 
 from ..codec import PlainCodec
+from ..machine import in_batches
+from ..machine.checks import check_images, check_latents, generator
 from ..machine.convolution import accelerate
-from ..machine.pixels import generator
 from ..machine.rangecoder import GaussianRangeCoder
 from ..search import refine_integers
 from . import checkpoint, stream
@@ -20,6 +21,31 @@ class Codec(PlainCodec):
         for network in (self.g_a, self.g_s):
             accelerate(network)
         self.g_a.layers[0].input_gradient = False          # nobody needs that of the images
+
+    def analysis(self, images):
+        """uint8 (n, 28, 28) -> y, latents before rounding, float32 (n, latent_dims)."""
+        return in_batches(super().analysis, check_images(images))
+
+    def quantise(self, y, dither=0):
+        """Latents y -> k, integers to be coded, int32; those of y − dither."""
+        k = np.rint(y - (self.prior.params["mu"] + dither))
+        return np.clip(k, -self.limit, self.limit).astype(np.int32)
+
+    def dequantise(self, k, dither=0):
+        """Integers k -> ŷ, what the decoder sees of the latents, float32; with dither added back."""
+        return k.astype(np.float32) + (self.prior.params["mu"] + dither)
+
+    def synthesis(self, y_hat):
+        """Latents ŷ -> uint8 (n, 28, 28). Raises ValueError if ŷ, or what becomes of it, is not finite."""
+        return in_batches(super().synthesis, check_latents(y_hat, self.latent_dims))
+
+    def bits(self, y_hat):
+        """-> float (n, latent_dims): ideal code length −log₂ p of each of the latents ŷ."""
+        return self.prior.forward(y_hat.T.astype(np.float64))[0].T
+
+    def information_content(self, images):
+        """-> float (n,): ideal code length of each image's rounded latents, in bits."""
+        return self.bits(self.dequantise(self.quantise(self.analysis(images)))).sum(axis=1)
 
     def range_coder(self):
         """coding.encode and decode, by `constriction`."""

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image                  # Pillow comes with matplotlib
 
 from .safe import read_file, write_file
-from ..machine.pixels import check_images
+from ..machine.checks import check_images
 from ..mnist import encode_idx, parse_idx
 
 

@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..machine.pixels import check_images
+from ..machine.checks import check_images
 from .checkpoint import fingerprint
 
 MAGIC, VERSION, QUANTIZERS, CHUNK = b"tnyc", 2, ("round", "dither"), 1000

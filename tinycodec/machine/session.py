@@ -6,10 +6,10 @@ from contextlib import closing, suppress
 import numpy as np
 
 from ..files.checkpoint import Checkpoint
-from ..model import loss_and_gradients
+from ..model import as_pixels, loss_and_gradients
 from ..training import SPEED, batches, schedule
 from . import default_threads, workers
-from .pixels import as_pixels, check_images, generator
+from .checks import check_images, generator
 
 
 def train(codec, images, lmbda, epochs=15, batch=128, learning_rate=4e-3, distortion="mae", seed=0, threads=None,

@@ -8,9 +8,10 @@ they reached 92.4, and four sweeps 92.1.
 """
 import numpy as np
 
+from ..codec import as_images
 from ..machine import BATCH, parallel_map
-from ..machine.pixels import as_images, as_pixels, check_images
-from ..model import pixel_errors
+from ..machine.checks import check_images
+from ..model import as_pixels, pixel_errors
 
 
 def refine_integers(codec, images, k, u, lmbda, sweeps):
