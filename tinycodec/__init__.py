@@ -1,8 +1,8 @@
 """tinycodec: a learned image codec in NumPy.
 
-    image ──g_a──▶ latents ──− μ, round──▶ integers ──range coder──▶ bytes
-                                                         ▲▼ prior: how probable is each integer?
-    image ◀──g_s── latents ◀──── + μ ───── integers ◀──range coder── bytes
+    image ──g_a──▶ latents ── −μ, round ──▶ integers ──range coder──▶ bytes
+                                                          ▲▼ prior: how probable is each integer?
+    image ◀──g_s── latents ◀───── +μ ────── integers ◀──range coder── bytes
 
 Latents are 50 numbers for a digit, μ their means; g_a (analysis) and g_s (synthesis) are networks.
 Read, in this order: model, layers, entropy, training, coding, codec, gradcheck (all .py). The

@@ -14,7 +14,7 @@ from .model import Model, as_pixels
 
 class PlainCodec(Model):
     """A codec of 28×28 grey images, untrained. `Codec` (files/codec.py) is faster, and writes the
-    same strings, but for rounding. It also checks what it is given, searches, writes files, …"""
+    same strings, unless a float's last digit decides. It also checks its input, searches, …"""
 
     def __init__(self, latent_dims=50, seed=0):
         super().__init__(latent_dims, seed)
@@ -25,8 +25,8 @@ class PlainCodec(Model):
 
         Encoder and decoder must compute the same C(k) (coding.py). One different bit of σ can move
         a share to the next integer, and what follows may decode wrongly. Another machine's exp may
-        differ in its last bit, so σ itself is saved (files/checkpoint.py). erf may differ, too, so
-        only `Codec` decodes safely on another machine: constriction has an erf of its own."""
+        differ in its last bit, so `Codec` saves σ itself in the model's file. erf may differ, too:
+        only `Codec` decodes safely on another machine, as constriction has an erf of its own."""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property

@@ -10,14 +10,14 @@ part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, 
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
 width is the product of the p: its −log₂ is the information. If 2⁻ⁿ ≤ width, a multiple of 2⁻ⁿ is
-inside, and n binary digits write it: 5 bytes do for 38 bits. (The decoder knows the length, 3.)"""
+inside, and n binary digits write it: 5 bytes do for 38 bits. (The decoder knows how many, 3.)"""
 import math
 
-WHOLE = 0, 2**64 - 1, 64     # [0, 1), nearly, as (low, width, digits): see `part`
+WHOLE = 0, 2**64 - 1, 64     # (low, width, digits), see `part`: nearly [0, 1), as 2⁶⁴ has 65 bits
 
 
 def cumulative(k, mean, std, limit):
-    """-> C(k): of the 2²⁴ equal shares that an interval is cut into, integers below k have C(k).
+    """-> C(k). An interval is cut into 2²⁴ equal shares, and integers below k have C(k) of them.
 
     So k itself has C(k + 1) − C(k) shares, and its p is (C(k + 1) − C(k))/2²⁴. Each integer in
     ±limit gets one share, so that none is impossible. The remaining shares are dealt out by the cdf
@@ -73,7 +73,6 @@ def decode(data, means, stds, limit):
     [0, 1, -2]
 
     0x93/256 = 0.5742 is in 0's part of [0, 1), then in 1's part of that, then in −2's part of that.
-
     ValueError if the number is in no integer's part. Other wrong bytes decode to wrong integers."""
     interval, integers, limit = WHOLE, [], int(limit)
     for mean, std in zip(means, stds, strict=True):
@@ -97,7 +96,7 @@ def shortest_in(interval):
 
     m bytes make a multiple of 256⁻ᵐ. If any of these is inside, the first at or above low is. So
     drop byte after byte, as long as a multiple is inside. In 256ths, [0.3, 0.4) is [76.8,
-    102.4), and 77 is inside: one byte. (With m = 0 there are 0 and 1 alone, both outside.)
+    102.4), and 77 is inside: one byte. (m = 0 allows 0 and 1 alone, here both outside.)
 
     >>> shortest_in((3 * 2**64 // 10, 2**64 // 10, 64)).hex()
     '4d'"""

@@ -2,7 +2,7 @@
 
 A symbol of probability p costs −log₂ p bits (Shannon 1948). If a rounded latent has distribution q,
 its mean cost is Σ q log₂(1/p) = Σ q log₂(1/q) + Σ q log₂(q/p): entropy of q, plus KL(q‖p) ≥ 0, the
-price of a wrong prior p. Training lowers both, with noise for rounding: p by μ and σ, q by g_a.
+price of a wrong prior p. In training, with noise for rounding, μ and σ lower the KL, g_a both.
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017).
@@ -14,8 +14,8 @@ density of ỹ = y + u is the convolution of f and u's density, which is 1 withi
          = ∫ f(s) ds      over |s − ỹ| < ½        (s = ỹ − u)
          = F(ỹ + ½) − F(ỹ − ½)
 
-In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ (codec.py). So k has the probability
-F(ŷ + ½) − F(ŷ − ½) = p(ŷ): one formula serves as density and as probability.
+In coding, exactly the y within ½ of ŷ = μ + k are rounded to ŷ (codec.py). So, by the prior, k has
+the probability F(ŷ + ½) − F(ŷ − ½) = p(ŷ): one formula serves as density and as probability.
 
 A latent that is always μ gets σ → 0. Then p = 1 within ½ of μ, where ỹ always is: 0 bits.
 
@@ -28,7 +28,7 @@ from scipy.special import erfcx, log_ndtr, ndtr
 def probability(y_tilde, mu, sigma):
     """p(ỹ) = Φ((ỹ − μ + ½)/σ) − Φ((ỹ − μ − ½)/σ), where Φ (SciPy's ndtr) is the cdf of N(0, 1).
 
-    It fails far to the right, where Φ is near 1. With μ = 0 and σ = 1, Φ(9.5) − Φ(8.5) is 1 − 1 in
+    It fails far to the right, where Φ is near 1. For ỹ = 9, with μ = 0 and σ = 1, it is 1 − 1 in
     float64, not 2^−56.55: infinitely many bits, no gradient, and the end of the training.
 
     >>> p = probability(np.array([0, 1, 9]), mu=0, sigma=1)
@@ -40,11 +40,11 @@ def probability(y_tilde, mu, sigma):
 class NoisyGaussian:
     """−log₂ of `probability`, accurate in both tails: ỹ (d, n) -> bits (d, n).
 
-    The Gaussian is symmetric: p depends on z = |ỹ − μ| alone. So take μ − z, ỹ or its mirror image
-    left of μ. Far out there, both Φ are near 0, not 1: a difference of small numbers keeps digits.
+    The Gaussian is symmetric: p depends on z = |ỹ − μ| alone. So replace ỹ by μ − z: itself if
+    left of μ, else its mirror image. Far out, both Φ are near 0 then: a difference keeps digits:
 
               p (area under φ)       a = (−½ − z)/σ
-        ──┬───────┬────────┬──▶      b = (½ − z)/σ      (right of 0 if z < ½)
+        ──┬───────┬────────┬──▶      b = (½ − z)/σ      (b > 0 if z < ½)
           a       b        0         p = Φ(b) − Φ(a)
 
     From 38 σ on, even these Φ are 0 in float64. So take (natural) logarithms; SciPy has log Φ:
@@ -55,7 +55,7 @@ class NoisyGaussian:
         self.params = {"mu": np.zeros(d, dtype), "log_sigma": np.zeros(d, dtype)}   # σ > 0
 
     def forward(self, y_tilde):
-        mu = self.params["mu"].astype(np.float64)[:, None]       # if σ is large, a ≈ b in float32
+        mu = self.params["mu"].astype(np.float64)[:, None]       # float32 would lose b − a = 1/σ
         sigma = np.exp(self.params["log_sigma"].astype(np.float64))[:, None]
         z = np.abs(y_tilde - mu)
         a, b = (-0.5 - z) / sigma, (0.5 - z) / sigma

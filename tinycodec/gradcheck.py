@@ -1,7 +1,7 @@
 """Is a hand-derived gradient right? Compare it with differences, as in CS231n.
 
 A fixed dy turns a layer's output y into a number, L = Σ dy·y. As ∂L/∂y = dy, backward(dy) claims
-what ∂L/∂v is, for every entry v of x and of the parameters. Moving v by ±h tells what it must be:
+what ∂L/∂v is, for every entry v of x and of the parameters. Moving v by ±h measures it:
 
     ∂L/∂v ≈ (L(v + h) − L(v − h)) / 2h
 

@@ -13,7 +13,7 @@ import numpy as np
 
 def weights_and_biases(rng, shape, d_out, dtype):
     """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), and b is 0."""
-    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])   # ConvTranspose2D: swapped
+    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])   # or reversed: their sum counts
     bound = math.sqrt(6 / (fan_in + fan_out))
     return {"w": rng.uniform(-bound, bound, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 
@@ -50,8 +50,8 @@ class LeakyReLU:
 
 # --- convolution: each output is the dot product of a filter and a patch of the image --------
 # im2col copies the patches into the columns of a matrix, cols, so that the outputs are w @ cols.
-# col2im takes any such matrix (∂L/∂cols, say), and adds each entry to the pixel of which im2col
-# puts a copy in its place. For a row of 4 pixels, kernel 3, stride 2:
+# col2im takes any such matrix (∂L/∂cols, say), and adds each entry to the pixel that im2col would
+# have copied to its place. For a row of 4 pixels, kernel 3, stride 2:
 #
 #     a b c d 0     im2col     a c     │     1 4     col2im
 #     └───┘          --->      b d     │     2 5      --->     1  2  3+4  5    (6 is padding's)
@@ -62,8 +62,8 @@ class LeakyReLU:
 # Mᵀ, called the adjoint of M, takes gradients back. If cols = M x, and x changes by a small δ, cols
 # changes by M δ, and L by dcols · (M δ) = (Mᵀ dcols) · δ. So dx = Mᵀ dcols, for any matrix M.
 #
-# Conv2D, without b, is A M, where A applies w to each column. Its adjoint is (A M)ᵀ = Mᵀ Aᵀ: first
-# wᵀ @, then col2im. That is ConvTranspose2D's forward, without b, and the adjoint of that is A M:
+# Conv2D, without b, is A M, where A applies w to each column. Its adjoint is (A M)ᵀ = Mᵀ Aᵀ: wᵀ for
+# each column, then col2im. That is ConvTranspose2D's forward, without b. Its adjoint is A M again:
 #
 #     Conv2D             cols = im2col(x)       y = w @ cols
 #                        dcols = wᵀ @ dy        dx = col2im(dcols)     dw = dy @ colsᵀ
@@ -72,8 +72,8 @@ class LeakyReLU:
 #
 # (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Its transpose is dw.)
 # In the code, cols is a stack of such matrices, one for each image row of y (in ConvTranspose2D, of
-# x). w @ cols multiplies each. It is (H_out, C_out, W_out·N), which is y with its last two axes as
-# one: that is why images are (H, C, W, N). Each matrix gives a dw, and these are summed.
+# x). w @ cols multiplies each: in the first layer (20, 25) @ (14, 25, 14·n) is (14, 20, 14·n). That
+# is y with its last two axes as one, the reason for (H, C, W, N). Each matrix gives a dw: add them.
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after: as many, or one more)."""
@@ -156,7 +156,7 @@ class Conv2D:
 class ConvTranspose2D:
     """y = col2im(wᵀ @ x) + b: (H, C_in, W, N) -> (stride·H, C_out, stride·W, N). Each pixel of x
     adds its value times a filter to a patch of y; where patches overlap, they add up. Without b,
-    this is the adjoint of Conv2D(C_out, C_in) at y's size. w is (C_in, kernel, kernel, C_out)."""
+    this is the adjoint of Conv2D(C_out, C_in) for x like y. w is (C_in, kernel, kernel, C_out)."""
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32):
         self.params = weights_and_biases(rng, (c_in, kernel, kernel, c_out), c_out, dtype)

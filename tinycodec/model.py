@@ -7,7 +7,7 @@
          bits of the image ≈ rate = −Σ log₂ p(ỹ)        p: a prior for each latent; μ: its mean
                                   (entropy.py)
 
-    loss = rate [bits per image] + lmbda · distortion [mean of |x̂ − x|, with pixels in 0 … 1]
+    loss = rate [bits per image] + lmbda · distortion [mean |x̂ − x|, by pixel_errors, in 0 … 1]
 
 Noise stands in for rounding. Either moves y by ½ at most, but ∂round(y)/∂y is 0 almost everywhere,
 and ∂(y + u)/∂y is 1."""
@@ -62,7 +62,7 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     loss = rate_weight * rate + lmbda * d
 
     # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ terms.
-    dx_hat = slope * float(lmbda / x.size)    # a Python float leaves float32 as it is
+    dx_hat = slope * float(lmbda / x.size)    # NumPy's float64 would make all float64
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
     # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back;

@@ -5,9 +5,9 @@ import numpy as np
 
 from .model import as_pixels, loss_and_gradients
 
-# Multiples of the learning rate, by trial. A step of Adam moves each weight by about the learning
-# rate, seldom by more. A latent is a sum over many weights, so its mean and spread move further
-# than any of them. The prior's μ and log σ are one parameter each, and must follow them.
+# Multiples of the learning rate, by trial. A step of Adam moves each weight by the learning rate or
+# less, as a rule. A latent is a sum over many weights, so its mean and spread move further than
+# any of them. The prior's μ and log σ are one parameter each, and must follow that mean and spread.
 SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 
@@ -20,7 +20,8 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
     # 1 − β₁ᵗ; the rest is the weight of the 0 at first. Divided by 1 − β₁ᵗ, m is a mean of g alone.
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)                     # likewise
-    # So a step is about the learning rate, whatever the size of g. (epsilon: no 0/0.)
+    # m̂ and √v̂ both scale with g. So a step is about the learning rate if g is steady, whatever its
+    # size, and less if its sign changes. (epsilon: no 0/0.)
     p -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
 
 
