@@ -4,9 +4,9 @@
                                                           ▲▼ prior: how probable is each integer?
     image ◀──g_s── latents ◀───── +μ ────── integers ◀──range coder── bytes
 
-Latents are 50 numbers for a digit, μ their means; g_a (analysis) and g_s (synthesis) are networks.
-Read, in this order: model, layers, entropy, training, coding, codec, gradcheck (all .py). The
-folders hold the tool: users' `Codec` is in files/codec.py, their `train` in machine/session.py."""
+Latents are 50 numbers for a digit, μ the means of their priors; g_a (analysis) and g_s (synthesis)
+are networks. Read model, layers, entropy, training, coding, codec, gradcheck, in this order.
+The folders hold the tool: users' `Codec` is in files/codec.py, and `train` in machine/session.py."""
 from .files.codec import Codec
 from .files.images import read_images, write_images
 from .machine.gradcheck import check_gradients

@@ -26,7 +26,8 @@ class PlainCodec(Model):
         Encoder and decoder must compute the same C(k) (coding.py). One different bit of σ can move
         a share to the next integer, and what follows may decode wrongly. Another machine's exp may
         differ in its last bit, so `Codec` saves σ itself in the model's file. erf may differ, too:
-        only `Codec` decodes safely on another machine, as constriction has an erf of its own."""
+        only `Codec` decodes safely on another machine, as constriction has an erf of its own.
+        (A last bit of μ or g_s may change a pixel by a grey level, but no integer.)"""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property

@@ -10,10 +10,10 @@ part p times as wide, for a symbol of probability p. With p = ½, ¼, ¼ for a, 
 
 Any number in the last interval names the message; here one byte does, 0x90 = 144/256 = 9⁄16. The
 width is the product of the p: its −log₂ is the information. If 2⁻ⁿ ≤ width, a multiple of 2⁻ⁿ is
-inside, and n binary digits write it: 5 bytes do for 38 bits. (The decoder knows how many, 3.)"""
+inside, and n binary digits write it: 38 bits fit in 5 bytes. (The decoder knows: 3 symbols.)"""
 import math
 
-WHOLE = 0, 2**64 - 1, 64     # (low, width, digits), see `part`: nearly [0, 1), as 2⁶⁴ has 65 bits
+WHOLE = 0, 2**64 - 1, 64     # (low, width, digits), see `part`: nearly [0, 1), as in constriction
 
 
 def cumulative(k, mean, std, limit):
@@ -96,7 +96,7 @@ def shortest_in(interval):
 
     m bytes make a multiple of 256⁻ᵐ. If any of these is inside, the first at or above low is. So
     drop byte after byte, as long as a multiple is inside. In 256ths, [0.3, 0.4) is [76.8,
-    102.4), and 77 is inside: one byte. (m = 0 allows 0 and 1 alone, here both outside.)
+    102.4), and 77 is inside: one byte. (m = 0 leaves 0 and 1, here both outside.)
 
     >>> shortest_in((3 * 2**64 // 10, 2**64 // 10, 64)).hex()
     '4d'"""

@@ -2,7 +2,7 @@
 
 A symbol of probability p costs −log₂ p bits (Shannon 1948). If a rounded latent has distribution q,
 its mean cost is Σ q log₂(1/p) = Σ q log₂(1/q) + Σ q log₂(q/p): entropy of q, plus KL(q‖p) ≥ 0, the
-price of a wrong prior p. In training, with noise for rounding, μ and σ lower the KL, g_a both.
+price of a wrong prior p. In training, g_a lowers both terms, and μ and σ the second.
 
 Rounding has gradient 0 almost everywhere. So training adds noise as wide as a rounding error
 instead: ỹ = y + u, u ~ U(−½, ½) (Ballé, Laparra & Simoncelli 2017).
@@ -80,7 +80,7 @@ class NoisyGaussian:
         where SciPy's erfcx(x) is e^(x²) (1 − erf x), so that e^(−b²/2) cancels in φ(b)/Φ(b)."""
         centred, z, sigma, a, b, r = cache     # centred = ỹ − μ, z its absolute value
         t, one_minus_t = np.exp(-z / sigma**2), -np.expm1(-z / sigma**2)
-        h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r                  # φ(b)/p
+        h = np.sqrt(2 / np.pi) / erfcx(-b / np.sqrt(2)) / r      # φ(b)/p; 0 if erfcx is ∞
         dnats = dbits / np.log(2)              # ∂L/∂(−log p), as bits are −log p/log 2
         dy_tilde = dnats * np.sign(centred) * h * one_minus_t / sigma        # sign = ∂z/∂ỹ = −∂z/∂μ
         grads = {"mu": -dy_tilde.sum(axis=1), "log_sigma": (dnats * h * (b - t * a)).sum(axis=1)}

@@ -13,8 +13,7 @@ import numpy as np
 
 def weights_and_biases(rng, shape, d_out, dtype):
     """w is uniform in ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), and b is 0."""
-    fan_in, fan_out = math.prod(shape[1:]), math.prod(shape[:-1])   # or reversed: their sum counts
-    bound = math.sqrt(6 / (fan_in + fan_out))
+    bound = math.sqrt(6 / (math.prod(shape[1:]) + math.prod(shape[:-1])))     # fan_in + fan_out
     return {"w": rng.uniform(-bound, bound, shape).astype(dtype), "b": np.zeros(d_out, dtype)}
 
 
@@ -63,7 +62,7 @@ class LeakyReLU:
 # changes by M δ, and L by dcols · (M δ) = (Mᵀ dcols) · δ. So dx = Mᵀ dcols, for any matrix M.
 #
 # Conv2D, without b, is A M, where A applies w to each column. Its adjoint is (A M)ᵀ = Mᵀ Aᵀ: wᵀ for
-# each column, then col2im. That is ConvTranspose2D's forward, without b. Its adjoint is A M again:
+# each column, then col2im: ConvTranspose2D's forward, without b. Its own adjoint is A M again:
 #
 #     Conv2D             cols = im2col(x)       y = w @ cols
 #                        dcols = wᵀ @ dy        dx = col2im(dcols)     dw = dy @ colsᵀ
@@ -72,8 +71,8 @@ class LeakyReLU:
 #
 # (For cols = wᵀ @ x, Dense's rule gives the gradient of wᵀ, dcols @ xᵀ. Its transpose is dw.)
 # In the code, cols is a stack of such matrices, one for each image row of y (in ConvTranspose2D, of
-# x). w @ cols multiplies each: in the first layer (20, 25) @ (14, 25, 14·n) is (14, 20, 14·n). That
-# is y with its last two axes as one, the reason for (H, C, W, N). Each matrix gives a dw: add them.
+# x), and w @ cols multiplies each. In the first layer, (20, 25) @ (14, 25, 14·n) is (14, 20, 14·n):
+# y with its last two axes as one. That is why images are (H, C, W, N). The dw of all are summed.
 
 def same_padding(size, kernel, stride):
     """TensorFlow's "same" padding -> (outputs, zeros before, zeros after: as many, or one more)."""
@@ -156,7 +155,7 @@ class Conv2D:
 class ConvTranspose2D:
     """y = col2im(wᵀ @ x) + b: (H, C_in, W, N) -> (stride·H, C_out, stride·W, N). Each pixel of x
     adds its value times a filter to a patch of y; where patches overlap, they add up. Without b,
-    this is the adjoint of Conv2D(C_out, C_in) for x like y. w is (C_in, kernel, kernel, C_out)."""
+    this is Conv2D(C_out, C_in)'s adjoint, y's shape to x's. w is (C_in, kernel, kernel, C_out)."""
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32):
         self.params = weights_and_biases(rng, (c_in, kernel, kernel, c_out), c_out, dtype)

@@ -33,7 +33,7 @@ class Model:
             Dense(latent_dims, 500, rng), LeakyReLU(),
             Dense(500, 2450, rng), LeakyReLU(), Reshape(7, 50, 7),
             ConvTranspose2D(50, 20, 5, 2, rng), LeakyReLU(),
-            ConvTranspose2D(20, 1, 5, 2, rng), LeakyReLU())        # as in the notebook, not clipped
+            ConvTranspose2D(20, 1, 5, 2, rng), LeakyReLU())        # the notebook has it, too
         self.prior = NoisyGaussian(latent_dims)
 
     @property
@@ -62,7 +62,7 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     loss = rate_weight * rate + lmbda * d
 
     # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ terms.
-    dx_hat = slope * float(lmbda / x.size)    # NumPy's float64 would make all float64
+    dx_hat = slope * float(lmbda / x.size)    # not NumPy's float64, or dx_hat is, too
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
     # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back;

@@ -13,7 +13,7 @@ SPEED = {"prior.mu": 20, "prior.log_sigma": 20}
 
 def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7):
     """Step t = 1, 2, … of Adam (Kingma & Ba 2015, algorithm 1), in place: p is a parameter, g the
-    loss's gradient for p; m and v are like p, at first 0. (β₂ is by trial; 0.999 does as well.)"""
+    loss's gradient for p; m and v are like p, at first 0. (The paper's β₂ = 0.999 does as well.)"""
     m += (1 - beta1) * (g - m)                     # running means of g and g²
     v += (1 - beta2) * (g**2 - v)
     # Bias correction: in m, the g of s steps ago has the weight (1 − β₁) β₁ˢ. These add up to
@@ -28,12 +28,12 @@ def adam_step(p, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-7)
 def schedule(step, steps, lmbda, learning_rate):
     """-> (learning rate, weight of the rate) for step = 0 … steps − 1.
 
-    The learning rate falls to 0 in a straight line (Defazio et al. 2023). The weight of the rate is
-    warmed up: with lmbda below 2000, bits would win at first, and latents become constant before
-    g_s has learned to use them. Then g_s would learn to ignore them, and they would stay constant.
-    So in the first 10 % of steps the weight goes from lmbda/2000 to 1. At step 0 the loss is
-    lmbda/2000 · (rate + 2000 · distortion). Adam cancels a factor of the loss, which multiplies m̂
-    and √v̂ alike. So training begins as if lmbda were 2000. (2000 and 10 % are by trial.)"""
+    The learning rate falls to 0 in a straight line (Defazio et al. 2023). For lmbda below 2000, the
+    rate is warmed up: else bits would win at first, and latents become constant before g_s has
+    learned to use them. Then g_s would learn to ignore them, and they would stay constant. So in
+    the first 10 % of steps the weight goes from lmbda/2000 to 1. At step 0 the loss is lmbda/2000 ·
+    (rate + 2000 · distortion). Adam cancels a factor of the loss, which multiplies m̂ and √v̂ alike.
+    So such a training begins as if lmbda were 2000. (2000 and 10 % are by trial.)"""
     first = min(1, lmbda / 2000)
     rate_weight = min(1, first + (1 - first) * step / (0.1 * steps))
     return learning_rate * (1 - step / steps), rate_weight
