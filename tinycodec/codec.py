@@ -4,8 +4,8 @@
     x̂ = g_s(ŷ)        ◀    ŷ = k + μ            ◀    k = coding.decode(bytes, 0, σ, limit)
 
 y, k and ŷ are (n, latent_dims) here. With μ = 0.51, y = −2.64 becomes k = −3, and then ŷ = −2.49.
-k is coded under N(0, σ²), the prior of y − μ. As y − μ is rounded, and not y, the most probable
-latent, μ, becomes k = 0, and is decoded exactly."""
+k is coded under N(0, σ²), the prior of y − μ. Rounding y − μ, not y, makes the most probable
+latent, μ, exact: k = 0."""
 import numpy as np
 
 from . import coding
@@ -27,7 +27,7 @@ class PlainCodec(Model):
         a share to the next integer, and what follows may decode wrongly. Another machine's exp may
         differ in its last bit, so `Codec` saves σ itself in the model's file. erf may differ, too:
         only `Codec` decodes safely on another machine, as constriction has an erf of its own.
-        (A last bit of μ or g_s may change a pixel by a grey level, but no integer.)"""
+        (g_s may differ, too, by a grey level in a pixel: the integers are decoded before.)"""
         self.sigma = np.exp(self.prior.params["log_sigma"], dtype=np.float64)
 
     @property

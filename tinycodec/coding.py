@@ -38,7 +38,7 @@ def part(interval, k, mean, std, limit):
     [0.57, 0.58) is [57, 58)/10². A share is width/2²⁴, rounded down. What remains on the right is
     no integer's part.
 
-    Each part is narrower. When width falls below 2³², the interval is written with 32 binary digits
+    Each step lowers width. When it falls below 2³², the interval is written with 32 binary digits
     more, as [57, 58)/10² is [5700, 5800)/10⁴. So width stays between 2³² and 2⁶⁴, a share is at
     least 2⁸, and rounding it down costs at most log₂(1 + 2⁻⁸) = 0.006 bits an integer. Only low
     gets longer and longer. (In constriction, width is a 64-bit word, and low is output early.)"""
@@ -95,8 +95,8 @@ def shortest_in(interval):
     """The fewest bytes that, as a fraction in base 256, are in the interval.
 
     m bytes make a multiple of 256⁻ᵐ. If any of these is inside, the first at or above low is. So
-    drop byte after byte, as long as a multiple is inside. In 256ths, [0.3, 0.4) is [76.8,
-    102.4), and 77 is inside: one byte. (m = 0 leaves 0 and 1, here both outside.)
+    lower m as long as a multiple is inside. In 256ths, [0.3, 0.4) is [76.8, 102.4), and 77 is
+    inside: one byte. (No byte at all means 0, which is outside.)
 
     >>> shortest_in((3 * 2**64 // 10, 2**64 // 10, 64)).hex()
     '4d'"""

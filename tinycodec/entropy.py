@@ -41,7 +41,7 @@ class NoisyGaussian:
     """−log₂ of `probability`, accurate in both tails: ỹ (d, n) -> bits (d, n).
 
     The Gaussian is symmetric: p depends on z = |ỹ − μ| alone. So replace ỹ by μ − z: itself if
-    left of μ, else its mirror image. Far out, both Φ are near 0 then: a difference keeps digits:
+    left of μ, else its mirror image. Far out, both Φ are near 0 then, where floats are dense:
 
               p (area under φ)       a = (−½ − z)/σ
         ──┬───────┬────────┬──▶      b = (½ − z)/σ      (b > 0 if z < ½)

@@ -155,7 +155,7 @@ class Conv2D:
 class ConvTranspose2D:
     """y = col2im(wᵀ @ x) + b: (H, C_in, W, N) -> (stride·H, C_out, stride·W, N). Each pixel of x
     adds its value times a filter to a patch of y; where patches overlap, they add up. Without b,
-    this is Conv2D(C_out, C_in)'s adjoint, y's shape to x's. w is (C_in, kernel, kernel, C_out)."""
+    this is the adjoint of the Conv2D from y's shape to x's. w is (C_in, kernel, kernel, C_out)."""
 
     def __init__(self, c_in, c_out, kernel, stride, rng, dtype=np.float32):
         self.params = weights_and_biases(rng, (c_in, kernel, kernel, c_out), c_out, dtype)

@@ -62,7 +62,7 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     loss = rate_weight * rate + lmbda * d
 
     # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ terms.
-    dx_hat = slope * float(lmbda / x.size)    # not NumPy's float64, or dx_hat is, too
+    dx_hat = slope * float(lmbda / x.size)    # a NumPy lmbda would make it float64
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
     # ỹ goes two ways, into g_s and into the prior, so its gradient is the sum of what comes back;
