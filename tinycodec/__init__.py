@@ -6,7 +6,7 @@
 
 Latents are 50 numbers for a digit, μ the means of their priors; g_a (analysis) and g_s (synthesis)
 are networks. Read model, layers, entropy, training, coding, codec, gradcheck, in this order.
-The folders hold the tool: users' `Codec` is in files/codec.py, and `train` in machine/session.py."""
+The folders hold the tool: users' `Codec` is in files/codec.py, `train` in machine/session.py."""
 from .files.codec import Codec
 from .files.images import read_images, write_images
 from .machine.gradcheck import check_gradients

@@ -61,7 +61,7 @@ def loss_and_gradients(model, x, noise, lmbda, distortion="mae", rate_weight=1.0
     d = terms.sum(dtype=np.float64) / x.size
     loss = rate_weight * rate + lmbda * d
 
-    # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ terms. (An error of 0 has slope 0.)
+    # Backwards: loss = rate_weight/n · Σ bits + lmbda/x.size · Σ terms. (Error 0 has slope 0.)
     dx_hat = slope * float(lmbda / x.size)    # a NumPy lmbda would make it float64
     dy_s, grads_s = model.g_s.backward(dx_hat, cache_s)
     dy_p, grads_p = model.prior.backward(np.full_like(bits, rate_weight / n), cache_p)
