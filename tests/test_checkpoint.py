@@ -226,9 +226,16 @@ def test_control_c_leaves_a_checkpoint_and_one_line(command, tmp_path):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
     assert process.returncode == 130 and "Traceback" not in error
-    assert error.splitlines()[-1] == "tinycodec: interrupted; what is saved is kept, and the same command goes on with a training"
+    assert error.splitlines()[-1] == "tinycodec: interrupted; what is saved is kept, and a training goes on by the same command"
     tc.Codec.load(tmp_path / "model.npz.checkpoint")
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_an_interruption_after_all_is_done_changes_nothing():
+    script = ("import atexit, runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+              "atexit.register(signal.raise_signal, signal.SIGINT); runpy.run_module('tinycodec', run_name='__main__')")
+    done = subprocess.run([sys.executable, "-c", script, "--help"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert (done.returncode, done.stderr.strip()) == (0, b"")
 
 
 def test_an_interruption_between_two_arrays_is_not_turned_into_an_error_of_the_archive(codec, tmp_path, monkeypatch):

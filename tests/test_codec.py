@@ -270,9 +270,12 @@ def test_wrong_images_are_an_error_that_says_what_came(method, images, got, code
         getattr(codec, method)(images)
 
 
-def test_wrong_latents_are_an_error(codec):
-    with pytest.raises(ValueError, match=r"expected finite latents of shape \(n, 20\), got float64 \(3, 21\)"):
-        codec.synthesis(np.zeros((3, 21)))
+@pytest.mark.parametrize("method", ["synthesis", "quantise", "dequantise", "bits"])
+@pytest.mark.parametrize("latents, got", [(np.zeros((3, 21)), r"float64 \(3, 21\)"), (np.zeros(20), r"float64 \(20,\)"),
+                                          ([[np.nan] * 20], r"float64 \(1, 20\)")])
+def test_wrong_latents_are_an_error(method, latents, got, codec):
+    with pytest.raises(ValueError, match=rf"expected finite latents of shape \(n, 20\), got {got}"):
+        getattr(codec, method)(latents)
 
 
 @pytest.mark.parametrize("latent_dims", [0, -1, 2.5, "50", 10**9])

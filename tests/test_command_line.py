@@ -211,7 +211,7 @@ def test_an_interruption_is_one_line_for_all_commands(folder, tinycodec, monkeyp
 
     monkeypatch.setattr("tinycodec.Codec.load", interrupt)
     done = tinycodec("compress", "model.npz", "digits.npy")
-    assert (done.status, done.stderr) == (130, b"tinycodec: interrupted; what is saved is kept, and the same command goes on with a training\n")
+    assert (done.status, done.stderr) == (130, b"tinycodec: interrupted; what is saved is kept, and a training goes on by the same command\n")
 
 
 def test_a_file_written_in_place_is_said_in_one_line(folder, tinycodec, monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """The command line:    python -m tinycodec train | compress | decompress | info    (each has --help)"""
 import argparse
 import os
+import signal
 import sys
 import warnings
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ def errors_in_one_line(program):
         yield
         say()
     except KeyboardInterrupt:
-        say("interrupted; what is saved is kept, and the same command goes on with a training")
+        say("interrupted; what is saved is kept, and a training goes on by the same command")
         sys.exit(130)
     except (OSError, ValueError, ArithmeticError, MemoryError, ImportError, RuntimeError) as error:
         say(str(error) or type(error).__name__)
@@ -151,4 +152,7 @@ def add_training_options(parser, epochs):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)       # all is done: a Ctrl-C now would only give another status

@@ -28,20 +28,20 @@ class Codec(PlainCodec):
 
     def quantise(self, y, dither=0):
         """Latents y -> k, integers to be coded, int32; those of y − dither."""
-        k = np.rint(y - (self.prior.params["mu"] + dither))
+        k = np.rint(check_latents(y, self.latent_dims) - (self.prior.params["mu"] + dither))
         return np.clip(k, -self.limit, self.limit).astype(np.int32)
 
     def dequantise(self, k, dither=0):
         """Integers k -> ŷ, what the decoder sees of the latents, float32; with dither added back."""
-        return k.astype(np.float32) + (self.prior.params["mu"] + dither)
+        return check_latents(k, self.latent_dims).astype(np.float32) + (self.prior.params["mu"] + dither)
 
     def synthesis(self, y_hat):
         """Latents ŷ -> uint8 (n, 28, 28). Raises ValueError if ŷ, or what becomes of it, is not finite."""
-        return in_batches(super().synthesis, check_latents(y_hat, self.latent_dims))
+        return in_batches(super().synthesis, check_latents(y_hat, self.latent_dims).astype(np.float32))
 
     def bits(self, y_hat):
         """-> float (n, latent_dims): ideal code length −log₂ p of each of the latents ŷ."""
-        return self.prior.forward(y_hat.T.astype(np.float64))[0].T
+        return self.prior.forward(check_latents(y_hat, self.latent_dims).T.astype(np.float64))[0].T
 
     def information_content(self, images):
         """-> float (n,): ideal code length of each image's rounded latents, in bits."""

@@ -19,8 +19,8 @@ def generator(seed):
 
 
 def check_latents(y_hat, latent_dims):
-    """-> float32 (n, latent_dims)."""
+    """-> (n, latent_dims), finite."""
     y_hat = np.asarray(y_hat)
     if y_hat.shape[1:] != (latent_dims,) or not np.isfinite(y_hat).all():
         raise ValueError(f"expected finite latents of shape (n, {latent_dims}), got {y_hat.dtype} {y_hat.shape}")
-    return y_hat.astype(np.float32)
+    return y_hat
