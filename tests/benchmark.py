@@ -14,8 +14,8 @@ import numpy as np
 import tinycodec as tc
 from tinycodec.layers import Conv2D, ConvTranspose2D, Dense
 from tinycodec.machine import default_threads, workers
-from tinycodec.model import as_pixels
 from tinycodec.machine.session import Adam, in_shards
+from tinycodec.model import as_pixels
 
 PEAK_MEMORY = """
 import resource, sys, tinycodec as tc

@@ -8,9 +8,8 @@ from tinycodec.training import adam_step, schedule, train_plainly
 from tinycodec.entropy import NoisyGaussian
 from tinycodec.layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sequential
 from tinycodec.machine import workers
-from tinycodec.model import as_pixels
 from tinycodec.machine.session import Adam, in_shards
-from tinycodec.model import Model, loss_and_gradients, pixel_errors
+from tinycodec.model import Model, as_pixels, loss_and_gradients, pixel_errors
 
 
 class SmallCodec(Model):

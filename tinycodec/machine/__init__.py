@@ -6,7 +6,7 @@ Neither the environment nor anybody's setting is read or changed for that.
 """
 import ctypes
 import os
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -70,10 +70,10 @@ def workers(threads):
             return pool.map(function, items, chunksize=1) if pool else list(map(function, items))
         on_threads.threads = threads
         try:
-            with pool or nullcontext():
-                yield on_threads
-        finally:                               # an interrupted one's threads are at work still, and a process that
-            if pool:                           # ends while they are in the matrix library may hang for ever
+            yield on_threads
+        finally:
+            if pool:                           # an interrupted one's threads are at work still, and a process that ends
+                pool.terminate()               # while they are in the matrix library may hang for ever
                 pool.join()
     finally:
         with lock:

@@ -18,9 +18,9 @@ def generator(seed):
         raise ValueError(f"expected a seed, an integer from 0, got {seed!r}") from None
 
 
-def check_latents(y_hat, latent_dims):
-    """-> (n, latent_dims), finite."""
-    y_hat = np.asarray(y_hat)
-    if y_hat.shape[1:] != (latent_dims,) or not np.isfinite(y_hat).all():
-        raise ValueError(f"expected finite latents of shape (n, {latent_dims}), got {y_hat.dtype} {y_hat.shape}")
-    return y_hat
+def check_latents(latents, latent_dims):
+    """y, k or ŷ -> (n, latent_dims), finite."""
+    latents = np.asarray(latents)
+    if latents.shape[1:] != (latent_dims,) or not np.isfinite(latents).all():
+        raise ValueError(f"expected finite latents of shape (n, {latent_dims}), got {latents.dtype} {latents.shape}")
+    return latents

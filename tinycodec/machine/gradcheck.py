@@ -8,7 +8,7 @@ from .layer_calls import brackets, directions, expect_finite, output, parameters
 
 def rounding(pairs):
     """Ends alarms at gradients of 0: if values v are rounded, ⟨g, y⟩ is off by about ε |v ∂/∂v|."""
-    products = [np.where(np.isfinite(v * a), v * a, 0) for v, a in pairs]
+    products = [np.nan_to_num(v * a, posinf=0, neginf=0) for v, a in pairs]
     most = max(np.abs(p).max(initial=0) for p in products) or 1     # its square may be too large for float64
     return 1e-15 * most * sum(np.linalg.norm(p / most) for p in products)
 
